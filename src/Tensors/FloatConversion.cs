@@ -1,0 +1,48 @@
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace InferenceServer.Tensors;
+
+/// <summary>Widening of stored weights to f32; exact.</summary>
+public static class FloatConversion
+{
+    /// <summary>Converts little-endian elements of a weight type to f32.</summary>
+    /// <param name="type">F32, F16 or BF16.</param>
+    /// <param name="source">The stored bytes.</param>
+    /// <param name="destination">As many elements as <paramref name="source"/> holds.</param>
+    public static void ToSingle(DType type, ReadOnlySpan<byte> source, Span<float> destination)
+    {
+        switch (type)
+        {
+            case DType.F32:
+                MemoryMarshal.Cast<byte, float>(source).CopyTo(destination);
+                break;
+            case DType.F16:
+                TensorPrimitives.ConvertToSingle(MemoryMarshal.Cast<byte, Half>(source), destination);
+                break;
+            case DType.BF16:
+                WidenBFloat16(MemoryMarshal.Cast<byte, ushort>(source), destination);
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(type), type, "not a weight type");
+        }
+    }
+
+    private static void WidenBFloat16(ReadOnlySpan<ushort> source, Span<float> destination)
+    {
+        int i = 0;
+        for (; i <= source.Length - Vector128<ushort>.Count; i += Vector128<ushort>.Count)
+        {
+            // A bf16 is the upper half of an f32: widen each lane to 32 bits and shift it up.
+            (Vector128<uint> low, Vector128<uint> high) = Vector128.Widen(Vector128.Create(source[i..]));
+            (low << 16).AsSingle().CopyTo(destination[i..]);
+            (high << 16).AsSingle().CopyTo(destination[(i + Vector128<uint>.Count)..]);
+        }
+
+        for (; i < source.Length; i++)
+        {
+            destination[i] = BFloat16.ToSingle(source[i]);
+        }
+    }
+}
