@@ -1,0 +1,16 @@
+namespace Grpc.Core;
+
+/// <summary>Serves a call with one request and one response.</summary>
+public delegate Task<TResponse> UnaryServerMethod<TRequest, TResponse>(TRequest request, ServerCallContext context);
+
+/// <summary>Serves a call with a stream of requests and one response.</summary>
+public delegate Task<TResponse> ClientStreamingServerMethod<TRequest, TResponse>(
+    IAsyncStreamReader<TRequest> requestStream, ServerCallContext context);
+
+/// <summary>Serves a call with one request and a stream of responses.</summary>
+public delegate Task ServerStreamingServerMethod<TRequest, TResponse>(
+    TRequest request, IServerStreamWriter<TResponse> responseStream, ServerCallContext context);
+
+/// <summary>Serves a call with a stream of requests and a stream of responses.</summary>
+public delegate Task DuplexStreamingServerMethod<TRequest, TResponse>(
+    IAsyncStreamReader<TRequest> requestStream, IServerStreamWriter<TResponse> responseStream, ServerCallContext context);
