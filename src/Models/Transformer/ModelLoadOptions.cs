@@ -1,0 +1,22 @@
+using InferenceServer.Tensors;
+
+namespace InferenceServer.Models.Transformer;
+
+/// <summary>How a model is brought onto the device.</summary>
+public sealed record ModelLoadOptions
+{
+    /// <summary>How the weight matrices are kept; BF16 by default, as most checkpoints are stored.</summary>
+    public WeightFormat Weights { get; init; } = WeightFormat.BF16;
+
+    /// <summary>Most rows of one step; sizes the activations.</summary>
+    public int MaxBatchTokens { get; init; } = 512;
+
+    /// <summary>Most rows of one step whose logits are wanted; each costs a row of the vocabulary's size.</summary>
+    public int MaxSampledRows { get; init; } = 128;
+
+    /// <summary>Longest sequence in tokens; null for the model's own limit, at most <see cref="DefaultMaxModelLength"/>.</summary>
+    public int? MaxModelLength { get; init; }
+
+    /// <summary>Bound of the default: the rope table and block tables grow with it, while few tenants need more.</summary>
+    public const int DefaultMaxModelLength = 32_768;
+}
