@@ -1,1 +1,6 @@
-internal static class Program { private static void Main() { } }
+using System.Globalization;
+using InferenceServer.Cli;
+
+CultureInfo.DefaultThreadCurrentCulture = CultureInfo.InvariantCulture;
+CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+return await CommandLine.RunAsync(args, Console.In, Console.Out, Console.Error);
