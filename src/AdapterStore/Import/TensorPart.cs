@@ -1,0 +1,21 @@
+namespace InferenceServer.AdapterStore.Import;
+
+/// <summary>What a tensor of an adapter file is to its module.</summary>
+internal enum TensorPart
+{
+    LowRankA,
+    LowRankB,
+    LowRankBias,
+    Magnitude,
+    EmbeddingA,
+    EmbeddingB,
+    RankScale,
+    Ia3Vector,
+    VeraOutput,
+    VeraRank,
+    BaseWeight,
+    BaseBias,
+    Weight,
+    Bias,
+    TokenRows,
+}
