@@ -37,7 +37,7 @@ internal static class GrpcTimeout
         (long amount, char unit) = microseconds switch
         {
             <= MaxAmount => (microseconds, 'u'),
-            <= MaxAmount * 1000 => (microseconds / 1000, 'm'),
+            < (MaxAmount + 1) * 1000 => (microseconds / 1000, 'm'),
             _ => (Math.Min(MaxAmount, microseconds / 1_000_000), 'S'),
         };
         return string.Create(CultureInfo.InvariantCulture, $"{amount}{unit}");

@@ -113,6 +113,12 @@ internal sealed class MessageReader(PipeReader pipe, int? maxMessageSize, string
             throw Error(StatusCode.Internal, $"a message is compressed, but {GrpcHeaders.Encoding} is '{encoding ?? GrpcHeaders.Identity}'");
         }
 
+        // Some writers make nothing at all of an empty message.
+        if (packed.IsEmpty)
+        {
+            return ReadOnlyMemory<byte>.Empty;
+        }
+
         byte[] chunk = ArrayPool<byte>.Shared.Rent(32 * 1024);
         try
         {
@@ -126,6 +132,14 @@ internal sealed class MessageReader(PipeReader pipe, int? maxMessageSize, string
                 }
 
                 plain.Write(chunk.AsSpan(0, read));
+            }
+
+            // GZipStream takes an early end for the end; the size in the last four bytes tells.
+            Span<byte> size = stackalloc byte[sizeof(uint)];
+            packed.Slice(Math.Max(0, packed.Length - size.Length)).CopyTo(size);
+            if (BinaryPrimitives.ReadUInt32LittleEndian(size) != (uint)plain.WrittenCount)
+            {
+                throw Error(StatusCode.Internal, "the message does not decompress: it is cut short");
             }
 
             return plain.WrittenMemory;
