@@ -1,0 +1,40 @@
+using InferenceServer.Models.ChatTemplates.Values;
+
+namespace InferenceServer.Models.ChatTemplates.Nodes;
+
+internal sealed class Literal(object? value) : Expression
+{
+    protected override object? EvaluateCore(RenderContext context) => value;
+}
+
+internal sealed class SequenceLiteral(Expression[] items, SequenceKind kind) : Expression
+{
+    protected override object? EvaluateCore(RenderContext context)
+    {
+        context.Budget.Allocate(items.Length);
+        return new TemplateSequence(Array.ConvertAll(items, item => item.Evaluate(context)), kind);
+    }
+}
+
+internal sealed class DictLiteral(KeyValuePair<Expression, Expression>[] entries) : Expression
+{
+    protected override object? EvaluateCore(RenderContext context)
+    {
+        context.Budget.Allocate(4L * entries.Length);
+        TemplateDict dict = new();
+        foreach (KeyValuePair<Expression, Expression> entry in entries)
+        {
+            dict.Set(entry.Key.Evaluate(context), entry.Value.Evaluate(context));
+        }
+
+        return dict;
+    }
+}
+
+internal sealed class Name(string name) : Expression
+{
+    public string Text => name;
+
+    protected override object? EvaluateCore(RenderContext context) =>
+        context.Scope.TryGet(name, out object? value) ? value : new Undefined($"'{name}' is undefined");
+}
