@@ -36,16 +36,25 @@ public sealed class ProbeServer : IAsyncDisposable
 
     public ProbeLog Log => _app.Services.GetRequiredService<ProbeLog>();
 
+    /// <summary>What the server logged as errors.</summary>
+    public ErrorLog Errors => _app.Services.GetRequiredService<ErrorLog>();
+
     public HealthServiceImpl Health => _app.Services.GetRequiredService<HealthServiceImpl>();
 
     public static async Task<ProbeServer> StartAsync(
-        Action<GrpcServiceOptions>? grpc = null, Action<IServiceCollection>? services = null, HttpProtocols protocols = HttpProtocols.Http2)
+        Action<GrpcServiceOptions>? grpc = null, Action<IServiceCollection>? services = null, Action<ListenOptions>? listen = null)
     {
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = protocols));
+        ErrorLog errors = new();
+        builder.Logging.ClearProviders().AddProvider(errors);
+        builder.WebHost.UseKestrelHttpsConfiguration();
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, options =>
+        {
+            options.Protocols = HttpProtocols.Http2;
+            listen?.Invoke(options);
+        }));
         builder.Services.AddGrpc(grpc ?? (_ => { }));
-        builder.Services.AddSingleton<ProbeLog>().AddSingleton<HealthServiceImpl>().AddSingleton<ReflectionServiceImpl>();
+        builder.Services.AddSingleton(errors).AddSingleton<ProbeLog>().AddSingleton<HealthServiceImpl>().AddSingleton<ReflectionServiceImpl>();
         services?.Invoke(builder.Services);
         WebApplication app = builder.Build();
         app.MapGrpcService<ProbeService>();
