@@ -30,7 +30,7 @@ public sealed class Tokenizer
         _vocabulary = new Vocabulary(file.Model.Tokens, added, fileName);
         _specialIds = [.. added.Where(token => token.IsSpecial).Select(token => token.Id)];
         Normalizer? normalizer = NormalizerReader.Read(file["normalizer"]);
-        IReadOnlyList<PreTokenizer> preTokenizers = PreTokenizerReader.Read(file["pre_tokenizer"], out bool mapsBytes);
+        List<PreTokenizer> preTokenizers = PreTokenizerReader.Read(file["pre_tokenizer"], out bool mapsBytes);
         _decoder = DecoderReader.Read(file["decoder"]);
         UnknownId = FindUnknown(file.Model.UnknownToken, fileName) ?? FindOptional(settings.UnknownToken);
         BpeOptions options = new(
@@ -39,6 +39,11 @@ public sealed class Tokenizer
             file.Model.ByteFallback,
             file.Model.IgnoreMerges,
             mapsBytes);
+        if (WordCutPreTokenizer.For(_vocabulary, file.Model.MergedIds, options) is WordCutPreTokenizer wordCut)
+        {
+            preTokenizers.Add(wordCut);
+        }
+
         BpeModel model = new(_vocabulary, new BpeMerger(new PairRanks(file.Model.Pairs), file.Model.MergedIds), options);
         _encoder = new TextEncoder(added, normalizer, preTokenizers, model);
         BeginningOfSentenceId = FindRequired(settings.BeginningToken, "bos_token");

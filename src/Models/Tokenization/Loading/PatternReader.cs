@@ -28,7 +28,7 @@ internal static class PatternReader
             NumberRunScanner.Pattern => new NumberRunScanner(),
             CjkRunScanner.Pattern => new CjkRunScanner(),
             DeepSeekScanner.Pattern => new DeepSeekScanner(),
-            string other => ReadRegex(regex, other),
+            string other => new RegexPattern(regex.File, regex.Path, other),
         };
     }
 
@@ -38,17 +38,5 @@ internal static class PatternReader
         JsonField pattern = replace["pattern"];
         JsonField literal = pattern["String"];
         return new Replacement(Read(pattern), literal.IsNull ? null : literal.AsString(), replace["content"].AsString());
-    }
-
-    private static RegexPattern ReadRegex(JsonField field, string pattern)
-    {
-        try
-        {
-            return new RegexPattern(pattern);
-        }
-        catch (ArgumentException error)
-        {
-            throw new TokenizerFormatException(field.File, field.Path, $"'{pattern}' cannot be used: {error.Message}", error);
-        }
     }
 }

@@ -9,7 +9,7 @@ internal static class PreTokenizerReader
 {
     /// <param name="field">The field.</param>
     /// <param name="mapsBytes">Whether the model has to write the bytes of each piece in the byte alphabet as the last step.</param>
-    public static IReadOnlyList<PreTokenizer> Read(JsonField field, out bool mapsBytes)
+    public static List<PreTokenizer> Read(JsonField field, out bool mapsBytes)
     {
         List<PreTokenizer> steps = [];
         Add(field, steps);

@@ -39,12 +39,21 @@ internal static class RegexTranslator
             {
                 output.Append(pattern, i, length);
                 i += length;
-                if (i < pattern.Length && pattern[i] == '+' && pattern[i - 1] != '}')
+                char after = i < pattern.Length ? pattern[i] : '\0';
+                bool interval = pattern[i - 1] == '}';
+                bool exact = interval && !pattern.AsSpan(i - length, length).Contains(',');
+                if (after == '+' && !interval)
                 {
                     output.Insert(atom, "(?>").Append(')');
                     i++;
                 }
-                else if (i < pattern.Length && pattern[i] == '?')
+                else if ((after == '+' && interval) || (after == '?' && exact))
+                {
+                    // In Ruby's syntax x{2}+ repeats x{2}, and x{2}? makes it optional.
+                    output.Insert(atom, "(?:").Append(')').Append(after);
+                    i++;
+                }
+                else if (after == '?')
                 {
                     output.Append('?');
                     i++;
