@@ -1,0 +1,414 @@
+using System.Runtime.Intrinsics;
+using InferenceServer.Cpu.Adapters;
+using InferenceServer.Cpu.KeyValues;
+using InferenceServer.Cpu.Kernels;
+using InferenceServer.Cpu.Memory;
+using InferenceServer.Cpu.Simd;
+using InferenceServer.Cpu.Steps;
+using InferenceServer.Cpu.Threading;
+using InferenceServer.Cpu.Weights;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Adapters;
+using InferenceServer.Tensors.Steps;
+
+namespace InferenceServer.Cpu;
+
+/// <summary>
+/// The operations of the model on the processor's vector units and its own threads. Every operation is done when its call returns.
+/// A row's result has the same bits whatever the other rows of the call, the number of threads and the chunks of a prefill.
+/// </summary>
+public sealed unsafe class CpuBackend : IComputeBackend
+{
+    private readonly WorkerPool _pool;
+    private readonly WorkerScratch _scratch;
+    private readonly StepState _step = new();
+    private readonly CpuOperations _operations;
+    private readonly GatherRows _gatherRows;
+    private readonly StoreKv _storeKv;
+    private bool _disposed;
+
+    /// <exception cref="ArgumentException">An option is out of range, or the processor lacks the vectors asked for.</exception>
+    public CpuBackend(CpuOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        int threads = options.ThreadCount == 0 ? Environment.ProcessorCount : options.ThreadCount;
+        if (threads is < 1 or > 1024)
+        {
+            throw new ArgumentException($"ThreadCount {options.ThreadCount} is not between 0 and 1024");
+        }
+
+        int bits = ChooseVectorBits(options.VectorBits);
+        _pool = new WorkerPool(threads);
+        _scratch = new WorkerScratch(threads);
+        _operations = bits switch
+        {
+            512 => new VectorOperations<Simd512, Vector512<float>>(_pool, _scratch, _step),
+            256 => new VectorOperations<Simd256, Vector256<float>>(_pool, _scratch, _step),
+            128 => new VectorOperations<Simd128, Vector128<float>>(_pool, _scratch, _step),
+            _ => new VectorOperations<SimdScalar, float>(_pool, _scratch, _step),
+        };
+        _gatherRows = new GatherRows(_pool, _scratch);
+        _storeKv = new StoreKv(_pool, _step);
+    }
+
+    public string Name => "cpu";
+
+    public string Description => $"cpu: {_pool.WorkerCount} threads, {_operations.VectorBits}-bit vectors, weights f32 or bf16, f32 sums";
+
+    public DeviceBuffer Allocate(long byteCount, string label) => new CpuBuffer(byteCount, label);
+
+    public void Write(ReadOnlySpan<float> source, DeviceBuffer target)
+    {
+        if ((long)source.Length * sizeof(float) > target.ByteCount)
+        {
+            throw new ArgumentException($"{source.Length} floats exceed the {target.ByteCount} bytes of '{target.Label}'");
+        }
+
+        source.CopyTo(new Span<float>(CpuBuffer.Of(target).Pointer, source.Length));
+        GC.KeepAlive(target);
+    }
+
+    public void Read(TensorView source, Span<float> destination)
+    {
+        if (destination.Length != (long)source.Rows * source.Columns)
+        {
+            throw new ArgumentException($"{destination.Length} floats for a view of [{source.Rows}, {source.Columns}]");
+        }
+
+        Rows rows = new(source);
+        for (int row = 0; row < source.Rows; row++)
+        {
+            new ReadOnlySpan<float>(rows.At(row), source.Columns).CopyTo(destination[(row * source.Columns)..]);
+        }
+
+        GC.KeepAlive(source.Buffer);
+    }
+
+    public WeightMatrix CreateMatrix(int rows, int columns, WeightFormat format, string label, WeightRowReader reader) =>
+        CpuWeightMatrix.Pack(rows, columns, format, label, reader, _pool.WorkerCount);
+
+    public void ReadMatrix(WeightMatrix matrix, int firstRow, Span<float> destination)
+    {
+        CpuWeightMatrix packed = CpuWeightMatrix.Of(matrix);
+        int rows = destination.Length / matrix.Columns;
+        if (rows * matrix.Columns != destination.Length || firstRow < 0 || firstRow + (long)rows > matrix.Rows)
+        {
+            throw new ArgumentException(
+                $"{destination.Length} floats from row {firstRow} are not rows of '{matrix.Label}' [{matrix.Rows}, {matrix.Columns}]");
+        }
+
+        fixed (float* target = destination)
+        {
+            for (int row = 0; row < rows; row++)
+            {
+                packed.ReadRow(firstRow + row, target + ((nint)row * matrix.Columns));
+            }
+        }
+
+        GC.KeepAlive(matrix);
+    }
+
+    public bool AreIdentical(WeightMatrix left, WeightMatrix right) => CpuWeightMatrix.Of(left).HasSameBits(CpuWeightMatrix.Of(right));
+
+    public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => AdapterPacker.Pack(weights, format);
+
+    public KvCache CreateKvCache(KvCacheShape shape) => new CpuKvCache(shape);
+
+    public void BeginStep(StepInputs step) => _step.Begin(step);
+
+    public void Embed(WeightMatrix table, TensorView y)
+    {
+        RequireRowsOfStep(y, nameof(Embed));
+        Require(y.Columns == table.Columns, "Embed: y has {0} columns, the table {1}", y.Columns, table.Columns);
+        (int max, int min) = _step.TokenRange;
+        Require(max < table.Rows, "Embed: token {0} is beyond the table's {1} rows", max, table.Rows);
+        Require(min >= 0, "Embed: token {0} is below {1}", min, 0);
+        _gatherRows.Run(CpuWeightMatrix.Of(table), _step.Inputs.Tokens, new Rows(y), add: false);
+        KeepAlive(table, y);
+    }
+
+    public void AddPositions(WeightMatrix table, TensorView y)
+    {
+        RequireRowsOfStep(y, nameof(AddPositions));
+        Require(y.Columns == table.Columns, "AddPositions: y has {0} columns, the table {1}", y.Columns, table.Columns);
+        Require(_step.MaxPosition < table.Rows, "AddPositions: position {0} is beyond the table's {1} rows", _step.MaxPosition, table.Rows);
+        _gatherRows.Run(CpuWeightMatrix.Of(table), _step.Inputs.Positions, new Rows(y), add: true);
+        KeepAlive(table, y);
+    }
+
+    public void ApplyEmbeddingAdapters(int module, TensorView y)
+    {
+        RequireRowsOfStep(y, nameof(ApplyEmbeddingAdapters));
+        RequireGroupsInside(_step.Inputs.Restore, y.Rows);
+        RequireGroupsInside(_step.Inputs.Lora, y.Rows);
+        _operations.ApplyEmbeddingAdapters(_step.Inputs.Restore, module, y);
+        _operations.ApplyEmbeddingAdapters(_step.Inputs.Lora, module, y);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    public void Scale(float factor, TensorView y)
+    {
+        _operations.Scale(factor, y);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    public void RmsNorm(TensorView x, DeviceBuffer weight, float offset, float epsilon, TensorView y)
+    {
+        RequireSameShape(x, y, nameof(RmsNorm));
+        RequireVector(weight, x.Columns, nameof(RmsNorm));
+        _operations.RmsNorm(x, weight, offset, epsilon, y);
+        KeepAlive(x, weight, y);
+    }
+
+    public void LayerNorm(TensorView x, DeviceBuffer weight, DeviceBuffer? bias, float epsilon, TensorView y)
+    {
+        RequireSameShape(x, y, nameof(LayerNorm));
+        RequireVector(weight, x.Columns, nameof(LayerNorm));
+        if (bias is not null)
+        {
+            RequireVector(bias, x.Columns, nameof(LayerNorm));
+        }
+
+        _operations.LayerNorm(x, weight, bias, epsilon, y);
+        KeepAlive(x, weight, y);
+        GC.KeepAlive(bias);
+    }
+
+    public void MatMul(TensorView x, WeightMatrix weight, TensorView y)
+    {
+        Require(x.Rows == y.Rows, "MatMul: x has {0} rows, y {1}", x.Rows, y.Rows);
+        Require(x.Columns == weight.Columns, "MatMul: x has {0} columns, the weight {1}", x.Columns, weight.Columns);
+        Require(y.Columns == weight.Rows, "MatMul: y has {0} columns, the weight {1} rows", y.Columns, weight.Rows);
+        _operations.MatMul(x, CpuWeightMatrix.Of(weight), y);
+        GC.KeepAlive(x.Buffer);
+        KeepAlive(weight, y);
+    }
+
+    public void ApplyAdapters(LoraBatch batch, int module, TensorView x, TensorView y)
+    {
+        Require(x.Rows == y.Rows, "ApplyAdapters: x has {0} rows, y {1}", x.Rows, y.Rows);
+        RequireGroupsInside(batch, y.Rows);
+        _operations.ApplyAdapters(batch, module, x, y);
+        KeepAlive(x, y);
+    }
+
+    public void ScaleInputs(LoraBatch batch, int module, TensorView x, TensorView y)
+    {
+        RequireSameShape(x, y, nameof(ScaleInputs));
+        RequireGroupsInside(batch, y.Rows);
+        _operations.ScaleInputs(batch, module, x, y);
+        KeepAlive(x, y);
+    }
+
+    public void ApplyReplacedRows(LoraBatch batch, int module, TensorView x, TensorView y)
+    {
+        Require(x.Rows == y.Rows, "ApplyReplacedRows: x has {0} rows, y {1}", x.Rows, y.Rows);
+        RequireGroupsInside(batch, y.Rows);
+        _operations.ApplyReplacedRows(batch, module, x, y);
+        KeepAlive(x, y);
+    }
+
+    public void AddBias(DeviceBuffer bias, TensorView y)
+    {
+        RequireVector(bias, y.Columns, nameof(AddBias));
+        _operations.AddBias(bias, y);
+        GC.KeepAlive(bias);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    public void Add(TensorView x, TensorView y)
+    {
+        RequireSameShape(x, y, nameof(Add));
+        _operations.Add(x, y);
+        KeepAlive(x, y);
+    }
+
+    public void Rope(RopeTable table, int headSize, TensorView x)
+    {
+        RequireRowsOfStep(x, nameof(Rope));
+        Require(headSize > 0 && x.Columns % headSize == 0, "Rope: {0} columns are not heads of {1}", x.Columns, headSize);
+        Require(table.RotarySize % 2 == 0 && table.RotarySize <= headSize, "Rope: rotary size {0} in heads of {1}", table.RotarySize, headSize);
+        Require(_step.MaxPosition < table.MaxPositions, "Rope: position {0} is beyond the table's {1}", _step.MaxPosition, table.MaxPositions);
+        RequireVector(table.Cos, (long)table.MaxPositions * table.RotarySize / 2, nameof(Rope));
+        RequireVector(table.Sin, (long)table.MaxPositions * table.RotarySize / 2, nameof(Rope));
+        _operations.Rope(table, headSize, x);
+        GC.KeepAlive(table);
+        GC.KeepAlive(x.Buffer);
+    }
+
+    public void StoreKv(TensorView k, TensorView v, KvCache cache, int layer)
+    {
+        RequireSameShape(k, v, nameof(StoreKv));
+        RequireRowsOfStep(k, nameof(StoreKv));
+        RequireBlocks(cache, layer);
+        int columns = cache.Shape.KvHeads * cache.Shape.HeadSize;
+        Require(k.Columns == columns, "StoreKv: k has {0} columns, the cache {1}", k.Columns, columns);
+        _storeKv.Run(new Rows(k), new Rows(v), CpuKvCache.Of(cache), layer, k.Rows);
+        GC.KeepAlive(cache);
+        KeepAlive(k, v);
+    }
+
+    public void PagedAttention(TensorView q, KvCache cache, int layer, AttentionParameters parameters, TensorView y)
+    {
+        RequireSameShape(q, y, nameof(PagedAttention));
+        RequireRowsOfStep(q, nameof(PagedAttention));
+        RequireBlocks(cache, layer);
+        KvCacheShape shape = cache.Shape;
+        Require(parameters.KvHeads == shape.KvHeads, "PagedAttention: {0} kv heads, the cache has {1}", parameters.KvHeads, shape.KvHeads);
+        Require(parameters.HeadSize == shape.HeadSize, "PagedAttention: head size {0}, the cache has {1}", parameters.HeadSize, shape.HeadSize);
+        Require(parameters.Heads % shape.KvHeads == 0, "PagedAttention: {0} heads are no multiple of {1} kv heads", parameters.Heads, shape.KvHeads);
+        int columns = parameters.Heads * parameters.HeadSize;
+        Require(q.Columns == columns, "PagedAttention: q has {0} columns, the heads {1}", q.Columns, columns);
+        _operations.PagedAttention(q, CpuKvCache.Of(cache), layer, parameters, y);
+        GC.KeepAlive(cache);
+        KeepAlive(q, y);
+    }
+
+    public void GatedActivation(TensorView x, Activation activation, TensorView y)
+    {
+        Require(x.Rows == y.Rows, "GatedActivation: x has {0} rows, y {1}", x.Rows, y.Rows);
+        Require(x.Columns == 2L * y.Columns, "GatedActivation: x has {0} columns, y {1}", x.Columns, y.Columns);
+        _operations.GatedActivation(x, activation, y);
+        KeepAlive(x, y);
+    }
+
+    public void Activate(Activation activation, TensorView y)
+    {
+        _operations.Activate(activation, y);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    public void GatherSampledRows(TensorView x, TensorView y)
+    {
+        ReadOnlySpan<int> sampled = _step.Inputs.SampledRows;
+        Require(y.Rows == sampled.Length, "GatherSampledRows: y has {0} rows, the step samples {1}", y.Rows, sampled.Length);
+        Require(x.Columns == y.Columns, "GatherSampledRows: x has {0} columns, y {1}", x.Columns, y.Columns);
+        Rows from = new(x);
+        Rows to = new(y);
+        for (int i = 0; i < sampled.Length; i++)
+        {
+            Require((uint)sampled[i] < (uint)x.Rows, "GatherSampledRows: row {0} of {1}", sampled[i], x.Rows);
+            new ReadOnlySpan<float>(from.At(sampled[i]), x.Columns).CopyTo(new Span<float>(to.At(i), x.Columns));
+        }
+
+        KeepAlive(x, y);
+    }
+
+    public void SoftCap(float cap, TensorView y)
+    {
+        _operations.SoftCap(cap, y);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    /// <summary>Ends the threads and frees the scratch; buffers, matrices, caches and adapters belong to those who made them.</summary>
+    public void Dispose()
+    {
+        if (!_disposed)
+        {
+            _disposed = true;
+            _pool.Dispose();
+            _scratch.Dispose();
+            _operations.Dispose();
+        }
+    }
+
+    private static int ChooseVectorBits(int wanted)
+    {
+        int widest = Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 32;
+        return wanted switch
+        {
+            0 => widest,
+            32 or 128 or 256 or 512 when wanted <= widest => wanted,
+            32 or 128 or 256 or 512 => throw new ArgumentException($"VectorBits {wanted} exceeds this processor's {widest}"),
+            _ => throw new ArgumentException($"VectorBits {wanted} is not 0, 32, 128, 256 or 512"),
+        };
+    }
+
+    // Raw pointers do not keep their owner alive: without these an unreferenced buffer could be finalized in the middle of an operation.
+    private static void KeepAlive(TensorView x, TensorView y)
+    {
+        GC.KeepAlive(x.Buffer);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    private static void KeepAlive(TensorView x, DeviceBuffer weight, TensorView y)
+    {
+        KeepAlive(x, y);
+        GC.KeepAlive(weight);
+    }
+
+    private static void KeepAlive(WeightMatrix weight, TensorView y)
+    {
+        GC.KeepAlive(weight);
+        GC.KeepAlive(y.Buffer);
+    }
+
+    private static void RequireSameShape(TensorView x, TensorView y, string operation)
+    {
+        if (x.Rows != y.Rows || x.Columns != y.Columns)
+        {
+            throw new ArgumentException($"{operation}: [{x.Rows}, {x.Columns}] against [{y.Rows}, {y.Columns}]");
+        }
+    }
+
+    private static void RequireVector(DeviceBuffer vector, long count, string operation)
+    {
+        if (vector.ByteCount < count * sizeof(float))
+        {
+            throw new ArgumentException($"{operation}: '{vector.Label}' has {vector.ByteCount} bytes, {count} floats are needed");
+        }
+    }
+
+    private static void RequireGroupsInside(LoraBatch batch, int rows)
+    {
+        foreach (LoraGroup group in batch.Groups)
+        {
+            if (group.FirstRow < 0 || group.RowCount < 0 || group.FirstRow + (long)group.RowCount > rows)
+            {
+                throw new ArgumentException($"adapter rows {group.FirstRow} + {group.RowCount} exceed {rows} rows");
+            }
+        }
+    }
+
+    private static void Require(bool condition, string format, int first, int second)
+    {
+        if (!condition)
+        {
+            throw new ArgumentException(string.Format(System.Globalization.CultureInfo.InvariantCulture, format, first, second));
+        }
+    }
+
+    private void RequireRowsOfStep(TensorView view, string operation)
+    {
+        if (view.Rows != _step.Inputs.TokenCount)
+        {
+            throw new ArgumentException($"{operation}: the view has {view.Rows} rows, the step {_step.Inputs.TokenCount}");
+        }
+    }
+
+    private void RequireBlocks(KvCache cache, int layer)
+    {
+        if ((uint)layer >= (uint)cache.Shape.Layers)
+        {
+            throw new ArgumentException($"layer {layer} of {cache.Shape.Layers} in the KV cache");
+        }
+
+        StepInputs step = _step.Inputs;
+        foreach (StepSequence sequence in step.Sequences)
+        {
+            int blocks = (sequence.ContextLength + cache.Shape.BlockSize - 1) / cache.Shape.BlockSize;
+            if (sequence.FirstBlock + blocks > step.BlockTable.Length)
+            {
+                throw new ArgumentException($"a sequence of {sequence.ContextLength} tokens has fewer than {blocks} KV blocks");
+            }
+
+            foreach (int block in step.BlockTable.Slice(sequence.FirstBlock, blocks))
+            {
+                if ((uint)block >= (uint)cache.Shape.Blocks)
+                {
+                    throw new ArgumentException($"KV block {block} of {cache.Shape.Blocks}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+namespace InferenceServer.Cpu;
+
+/// <summary>How the CPU backend uses the machine.</summary>
+public sealed class CpuOptions
+{
+    /// <summary>Threads that compute, the caller's included; 0 (the default) for one a core that this process may use.</summary>
+    public int ThreadCount { get; set; }
+
+    /// <summary>
+    /// Widest vectors to use: 512, 256, 128 bits, or 32 for plain floats; 0 (the default) for the widest that the processor accelerates.
+    /// A narrower choice is for tests and for processors that slow down under wide vectors; a wider one than the processor has is an error.
+    /// </summary>
+    public int VectorBits { get; set; }
+}

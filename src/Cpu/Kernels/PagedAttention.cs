@@ -1,0 +1,356 @@
+using InferenceServer.Cpu.KeyValues;
+using InferenceServer.Cpu.Memory;
+using InferenceServer.Cpu.Simd;
+using InferenceServer.Cpu.Steps;
+using InferenceServer.Cpu.Threading;
+using InferenceServer.Tensors;
+
+namespace InferenceServer.Cpu.Kernels;
+
+/// <summary>
+/// Causal attention over the paged cache: <c>y[t, q] = softmax(mask(cap(scale q k^T))) v</c>, with one running softmax per query.
+/// </summary>
+/// <remarks>
+/// Keys are taken in chunks of <see cref="ChunkKeys"/> absolute positions. A chunk gives each query its largest score m, the sum l of
+/// e^(score - m) and the sum of values weighted by the same; two chunks are joined by rescaling both to the larger m (Milakov and
+/// Gimelshein, "Online normalizer calculation for softmax", 2018). Which keys a chunk holds depends on positions only, and inside it
+/// every sum runs in key order, so a row's result is the same whichever rows, blocks, chunks of prefill or threads it is computed with.
+/// The rows of a row block and the query heads of a kv head share the reading of keys and values. When a step has fewer row blocks and
+/// heads than would keep the threads busy, the chunks of each become work items of their own, and are joined afterwards in order.
+/// </remarks>
+internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisposable
+    where TSimd : struct, ISimd<TVector>
+    where TVector : struct
+{
+    /// <summary>Keys of a chunk; a multiple of 16, so that lanes of a chunk are lanes of positions.</summary>
+    private const int ChunkKeys = 256;
+    private const long SerialLimit = 1 << 15;
+
+    private readonly WorkerPool _pool;
+    private readonly WorkerScratch _scratch;
+    private readonly StepState _step;
+    private readonly WorkerScratch _partials = new(1);
+    private CpuKvCache? _cache;
+    private AttentionParameters? _parameters;
+    private Rows _q;
+    private Rows _y;
+    private int _layer;
+    private int _groupSize;
+    private int _splitChunks;
+    private bool _joining;
+    private float* _partialMemory;
+    private long _partialFloats;
+
+    public PagedAttention(WorkerPool pool, WorkerScratch scratch, StepState step)
+    {
+        _pool = pool;
+        _scratch = scratch;
+        _step = step;
+    }
+
+    public void Run(Rows q, CpuKvCache cache, int layer, AttentionParameters parameters, Rows y)
+    {
+        _q = q;
+        _y = y;
+        _cache = cache;
+        _layer = layer;
+        _parameters = parameters;
+        _groupSize = parameters.Heads / parameters.KvHeads;
+
+        long work = 0;
+        int chunks = 0;
+        foreach (RowBlock rows in _step.RowBlocks)
+        {
+            int visible = LastKey(rows, rows.RowCount - 1) - FirstKey(rows, 0) + 1;
+            work += (long)visible * rows.RowCount * parameters.Heads * parameters.HeadSize;
+            chunks = Math.Max(chunks, (LastKey(rows, rows.RowCount - 1) / ChunkKeys) - (FirstKey(rows, 0) / ChunkKeys) + 1);
+        }
+
+        int items = _step.RowBlocks.Length * parameters.KvHeads;
+        bool parallel = work >= SerialLimit;
+        _splitChunks = parallel && _pool.WorkerCount > 1 && items < 4 * _pool.WorkerCount && chunks > 1 ? chunks : 0;
+        if (_splitChunks == 0)
+        {
+            _pool.Run(this, items, parallel);
+        }
+        else
+        {
+            int queries = StepState.RowsPerBlock * _groupSize;
+            _partialFloats = (long)queries * (cache.ValueStride + 2);
+            _partialMemory = _partials.Get(0, _partialFloats * items * _splitChunks);
+            _joining = false;
+            _pool.Run(this, items * _splitChunks, parallel: true);
+            _joining = true;
+            _pool.Run(this, items, parallel: true);
+        }
+
+        _cache = null;
+    }
+
+    public void Dispose() => _partials.Dispose();
+
+    public override void Execute(int item, int worker)
+    {
+        int unit = _splitChunks > 0 && !_joining ? item / _splitChunks : item;
+        int head = unit % _cache!.Shape.KvHeads;
+
+        // Later rows of a prefill see more keys: the longest items go first, so that no thread is left with one at the end.
+        RowBlock rows = _step.RowBlocks[_step.RowBlocks.Length - 1 - (unit / _cache.Shape.KvHeads)];
+        int queries = rows.RowCount * _groupSize;
+        long floats = AttentionWork.FloatCount(queries, _cache.Shape.HeadSize, _cache.ValueStride, _cache.KeyStride, ChunkKeys);
+        AttentionWork work = new(
+            _scratch.Get(worker, floats), queries, _cache.Shape.HeadSize, _cache.ValueStride, _cache.KeyStride, ChunkKeys);
+
+        int firstChunk = FirstKey(rows, 0) / ChunkKeys;
+        int lastChunk = LastKey(rows, rows.RowCount - 1) / ChunkKeys;
+        if (_splitChunks == 0)
+        {
+            CopyQueries(rows, head, work);
+            Begin(work, queries);
+            for (int chunk = firstChunk; chunk <= lastChunk; chunk++)
+            {
+                ComputeChunk(rows, head, chunk, work);
+                JoinChunk(work, queries, work.ChunkMaxima, work.ChunkSums, work.ChunkValues, work.ValueStride);
+            }
+
+            Finish(rows, head, work);
+        }
+        else if (!_joining)
+        {
+            int chunk = firstChunk + (item % _splitChunks);
+            if (chunk <= lastChunk)
+            {
+                CopyQueries(rows, head, work);
+                ComputeChunk(rows, head, chunk, work);
+                SavePartial(item, queries, work);
+            }
+        }
+        else
+        {
+            Begin(work, queries);
+            for (int chunk = firstChunk; chunk <= lastChunk; chunk++)
+            {
+                float* partial = _partialMemory + (((long)item * _splitChunks) + chunk - firstChunk) * _partialFloats;
+                JoinChunk(work, queries, partial, partial + queries, partial + (2 * queries), _cache.ValueStride);
+            }
+
+            Finish(rows, head, work);
+        }
+    }
+
+    private static void Begin(AttentionWork work, int queries)
+    {
+        new Span<float>(work.Maxima, queries).Fill(float.NegativeInfinity);
+        new Span<float>(work.Sums, queries).Clear();
+        new Span<float>(work.Values, queries * work.ValueStride).Clear();
+    }
+
+    private int FirstKey(RowBlock rows, int row) =>
+        _parameters!.Window > 0 ? Math.Max(0, rows.FirstPosition + row - _parameters.Window + 1) : 0;
+
+    private static int LastKey(RowBlock rows, int row) => rows.FirstPosition + row;
+
+    private void CopyQueries(RowBlock rows, int head, AttentionWork work)
+    {
+        int length = _groupSize * _cache!.Shape.HeadSize;
+        for (int row = 0; row < rows.RowCount; row++)
+        {
+            float* source = _q.At(rows.FirstRow + row) + (head * length);
+            new ReadOnlySpan<float>(source, length).CopyTo(new Span<float>(work.Queries + (row * length), length));
+        }
+    }
+
+    private void ComputeChunk(RowBlock rows, int head, int chunk, AttentionWork work)
+    {
+        int start = chunk * ChunkKeys;
+        int from = Math.Max(start, FirstKey(rows, 0));
+        int to = Math.Min(start + ChunkKeys - 1, LastKey(rows, rows.RowCount - 1));
+        ComputeScores(rows, head, start, from, to, work);
+        for (int row = 0; row < rows.RowCount; row++)
+        {
+            int first = Math.Max(start, FirstKey(rows, row)) - start;
+            int last = Math.Min(start + ChunkKeys - 1, LastKey(rows, row)) - start;
+            for (int query = row * _groupSize; query < (row + 1) * _groupSize; query++)
+            {
+                float* scores = work.Scores + (query * work.ScoreStride) + work.ScorePadding;
+                (work.ChunkMaxima[query], work.ChunkSums[query]) = first <= last
+                    ? ChunkSoftmax<TSimd, TVector>.Apply(scores, first, last, _parameters!.Scale, _parameters.SoftCap)
+                    : (float.NegativeInfinity, 0f);
+            }
+        }
+
+        new Span<float>(work.ChunkValues, rows.RowCount * _groupSize * work.ValueStride).Clear();
+        SumValues(rows, head, start, work);
+    }
+
+    /// <summary>Scores of all queries and the keys from..to of the chunk that begins at start.</summary>
+    private void ComputeScores(RowBlock rows, int head, int start, int from, int to, AttentionWork work)
+    {
+        CpuKvCache cache = _cache!;
+        ReadOnlySpan<int> table = _step.Inputs.BlockTable;
+        int blockSize = cache.Shape.BlockSize;
+        int queries = rows.RowCount * _groupSize;
+        byte* pendingKeys = null;
+        float* pendingScores = null;
+
+        // The multiplication takes two vectors of keys at once; lanes beyond a block's end are overwritten by the next block's or never read.
+        for (int block = from / blockSize; block <= to / blockSize; block++)
+        {
+            float* keys = cache.Keys(_layer, table[rows.FirstBlock + block], head);
+            float* scores = work.Scores + work.ScorePadding + ((block * blockSize) - start);
+            for (int lane = 0; lane < cache.KeyStride; lane += TSimd.Count)
+            {
+                if (pendingKeys is null)
+                {
+                    pendingKeys = (byte*)(keys + lane);
+                    pendingScores = scores + lane;
+                    continue;
+                }
+
+                MultiplyKeys(queries, pendingKeys, (byte*)(keys + lane), pendingScores, scores + lane, work);
+                pendingKeys = null;
+            }
+        }
+
+        if (pendingKeys is not null)
+        {
+            float* unread = work.Scores + work.ScoreStride - TSimd.Count;
+            MultiplyKeys(queries, pendingKeys, pendingKeys, pendingScores, unread, work);
+        }
+    }
+
+    private void MultiplyKeys(int queries, byte* keys0, byte* keys1, float* scores0, float* scores1, AttentionWork work) =>
+        PanelKernel<TSimd, TVector, F32Element>.Multiply(
+            queries,
+            work.Queries,
+            _cache!.Shape.HeadSize,
+            keys0,
+            keys1,
+            _cache.KeyStride * sizeof(float),
+            _cache.Shape.HeadSize,
+            scores0,
+            scores1,
+            work.ScoreStride,
+            PanelMode.Overwrite);
+
+    /// <summary>Adds the chunk's values, weighted, in key order: first the keys that not all rows see, then the common ones, then the rest.</summary>
+    private void SumValues(RowBlock rows, int head, int start, AttentionWork work)
+    {
+        int lastRow = rows.RowCount - 1;
+        int commonFirst = Math.Max(start, FirstKey(rows, lastRow));
+        int commonLast = Math.Min(start + ChunkKeys - 1, LastKey(rows, 0));
+        bool common = lastRow > 0 && commonFirst <= commonLast;
+        for (int row = 0; row <= lastRow; row++)
+        {
+            int first = Math.Max(start, FirstKey(rows, row));
+            int last = Math.Min(start + ChunkKeys - 1, LastKey(rows, row));
+            SumValues(rows, row * _groupSize, _groupSize, head, start, first, common ? commonFirst - 1 : last, work);
+        }
+
+        if (common)
+        {
+            SumValues(rows, 0, rows.RowCount * _groupSize, head, start, commonFirst, commonLast, work);
+            for (int row = 0; row <= lastRow; row++)
+            {
+                int last = Math.Min(start + ChunkKeys - 1, LastKey(rows, row));
+                SumValues(rows, row * _groupSize, _groupSize, head, start, commonLast + 1, last, work);
+            }
+        }
+    }
+
+    private void SumValues(RowBlock rows, int firstQuery, int queries, int head, int start, int from, int to, AttentionWork work)
+    {
+        CpuKvCache cache = _cache!;
+        ReadOnlySpan<int> table = _step.Inputs.BlockTable;
+        int blockSize = cache.Shape.BlockSize;
+        float* sums = work.ChunkValues + (firstQuery * work.ValueStride);
+        for (int key = from; key <= to;)
+        {
+            int block = key / blockSize;
+            int count = Math.Min(to + 1, (block + 1) * blockSize) - key;
+            float* weights = work.Scores + (firstQuery * work.ScoreStride) + work.ScorePadding + (key - start);
+            float* values = cache.Values(_layer, table[rows.FirstBlock + block], head) + ((key - (block * blockSize)) * cache.ValueStride);
+            for (int d = 0; d < cache.ValueStride; d += 2 * TSimd.Count)
+            {
+                // With an odd number of vectors the second of the last pair is the first once more, summed where nobody looks.
+                bool paired = d + TSimd.Count < cache.ValueStride;
+                byte* values0 = (byte*)(values + d);
+                byte* values1 = paired ? values0 + (TSimd.Count * sizeof(float)) : values0;
+                float* sums1 = sums + (paired ? d + TSimd.Count : cache.ValueStride);
+                PanelKernel<TSimd, TVector, F32Element>.Multiply(
+                    queries,
+                    weights,
+                    work.ScoreStride,
+                    values0,
+                    values1,
+                    cache.ValueStride * sizeof(float),
+                    count,
+                    sums + d,
+                    sums1,
+                    work.ValueStride,
+                    PanelMode.Resume);
+            }
+
+            key += count;
+        }
+    }
+
+    private void SavePartial(int item, int queries, AttentionWork work)
+    {
+        float* partial = _partialMemory + (item * _partialFloats);
+        for (int query = 0; query < queries; query++)
+        {
+            partial[query] = work.ChunkMaxima[query];
+            partial[queries + query] = work.ChunkSums[query];
+            float* target = partial + (2 * queries) + (query * _cache!.ValueStride);
+            new ReadOnlySpan<float>(work.ChunkValues + (query * work.ValueStride), _cache.ValueStride)
+                .CopyTo(new Span<float>(target, _cache.ValueStride));
+        }
+    }
+
+    private void JoinChunk(AttentionWork work, int queries, float* maxima, float* sums, float* values, int valueStride)
+    {
+        for (int query = 0; query < queries; query++)
+        {
+            if (sums[query] == 0)
+            {
+                // None of the chunk's keys is visible to this row.
+                continue;
+            }
+
+            float maximum = MathF.Max(work.Maxima[query], maxima[query]);
+            float before = MathF.Exp(work.Maxima[query] - maximum);
+            float now = MathF.Exp(maxima[query] - maximum);
+            work.Maxima[query] = maximum;
+            work.Sums[query] = (work.Sums[query] * before) + (sums[query] * now);
+            TVector beforeLanes = TSimd.Broadcast(before);
+            TVector nowLanes = TSimd.Broadcast(now);
+            float* target = work.Values + (query * work.ValueStride);
+            float* source = values + (query * valueStride);
+            for (int d = 0; d < _cache!.ValueStride; d += TSimd.Count)
+            {
+                TVector rescaled = TSimd.Multiply(TSimd.Load(target + d), beforeLanes);
+                TSimd.Store(TSimd.MultiplyAdd(TSimd.Load(source + d), nowLanes, rescaled), target + d);
+            }
+        }
+    }
+
+    private void Finish(RowBlock rows, int head, AttentionWork work)
+    {
+        int headSize = _cache!.Shape.HeadSize;
+        for (int row = 0; row < rows.RowCount; row++)
+        {
+            for (int i = 0; i < _groupSize; i++)
+            {
+                int query = (row * _groupSize) + i;
+                float factor = 1 / work.Sums[query];
+                float* source = work.Values + (query * work.ValueStride);
+                float* target = _y.At(rows.FirstRow + row) + (((head * _groupSize) + i) * headSize);
+                for (int d = 0; d < headSize; d++)
+                {
+                    target[d] = source[d] * factor;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
+using InferenceServer.Cpu.Memory;
+using InferenceServer.Tensors;
+
+namespace InferenceServer.Cpu.Weights;
+
+/// <summary>A weight matrix in panels; see <see cref="PanelLayout"/>.</summary>
+internal sealed unsafe class CpuWeightMatrix : WeightMatrix
+{
+    private readonly NativeBlock _block;
+
+    private CpuWeightMatrix(int rows, int columns, WeightFormat format, string label)
+        : base(rows, columns, format, label)
+    {
+        PanelBytes = format switch
+        {
+            WeightFormat.F32 => PanelLayout.F32PanelBytes(columns),
+            WeightFormat.BF16 => PanelLayout.BF16PanelBytes(columns),
+            _ => throw new ArgumentOutOfRangeException(nameof(format), format, $"weight format of '{label}'"),
+        };
+        _block = new NativeBlock(PanelBytes * PanelCount, label);
+    }
+
+    public override long ByteCount => _block.ByteCount;
+
+    /// <summary>Panels of 32 outputs.</summary>
+    public int PanelCount => PanelLayout.PanelCount(Rows);
+
+    public long PanelBytes { get; }
+
+    /// <summary>Reads and packs all rows, with up to <paramref name="threads"/> panels at once.</summary>
+    public static CpuWeightMatrix Pack(int rows, int columns, WeightFormat format, string label, WeightRowReader reader, int threads)
+    {
+        if (rows < 1 || columns < 1)
+        {
+            throw new ArgumentException($"shape [{rows}, {columns}] of '{label}' is empty");
+        }
+
+        // The rows of one panel are read into one array.
+        if ((long)columns * PanelLayout.Width > Array.MaxLength)
+        {
+            throw new ArgumentException($"{columns} columns of '{label}' exceed {Array.MaxLength / PanelLayout.Width}");
+        }
+
+        CpuWeightMatrix matrix = new(rows, columns, format, label);
+        try
+        {
+            if (threads == 1)
+            {
+                for (int panel = 0; panel < matrix.PanelCount; panel++)
+                {
+                    matrix.PackPanel(panel, reader);
+                }
+            }
+            else
+            {
+                ParallelOptions options = new() { MaxDegreeOfParallelism = threads };
+                Parallel.For(0, matrix.PanelCount, options, panel => matrix.PackPanel(panel, reader));
+            }
+        }
+        catch
+        {
+            matrix.Dispose();
+            throw;
+        }
+
+        return matrix;
+    }
+
+    /// <summary>The CPU form of a matrix.</summary>
+    /// <exception cref="ArgumentException">Another backend made it.</exception>
+    public static CpuWeightMatrix Of(WeightMatrix matrix) =>
+        matrix as CpuWeightMatrix ?? throw new ArgumentException($"matrix '{matrix.Label}' belongs to another backend");
+
+    /// <summary>First byte of a panel.</summary>
+    public byte* Panel(int panel) => _block.Pointer + (panel * PanelBytes);
+
+    /// <summary>Unpacks one row.</summary>
+    /// <param name="row">Row, below <see cref="WeightMatrix.Rows"/>.</param>
+    /// <param name="target"><see cref="WeightMatrix.Columns"/> floats.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void ReadRow(int row, float* target)
+    {
+        // The index stays inside the panel: row % 32 is a column of it and k is below its depth.
+        byte* panel = Panel(row / PanelLayout.Width);
+        int column = row % PanelLayout.Width;
+        if (Format == WeightFormat.F32)
+        {
+            float* source = (float*)panel + column;
+            for (int k = 0; k < Columns; k++)
+            {
+                target[k] = source[(nint)k * PanelLayout.Width];
+            }
+
+            return;
+        }
+
+        byte* tile = panel + PanelLayout.BF16ColumnOffset(column);
+        for (int k = 0; k < Columns; k++)
+        {
+            target[k] = BFloat16.ToSingle(*(ushort*)(tile + BF16DepthOffset(k)));
+        }
+    }
+
+    /// <summary>Whether both hold the same bits.</summary>
+    public bool HasSameBits(CpuWeightMatrix other)
+    {
+        if (Rows != other.Rows || Columns != other.Columns || Format != other.Format)
+        {
+            return false;
+        }
+
+        const int Piece = 1 << 30;
+        for (long at = 0; at < ByteCount; at += Piece)
+        {
+            int length = (int)Math.Min(Piece, ByteCount - at);
+            if (!new ReadOnlySpan<byte>(_block.Pointer + at, length).SequenceEqual(new ReadOnlySpan<byte>(other._block.Pointer + at, length)))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _block.Dispose();
+        }
+    }
+
+    /// <summary>Bytes from input 0 to input k of a column: 2 for the second of a pair, 64 a pair, 2048 a block of 32.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static nint BF16DepthOffset(int k) =>
+        ((nint)(k / PanelLayout.DepthBlock) * 2 * PanelLayout.TileBytes) + (k % PanelLayout.DepthBlock / 2 * 64) + (k % 2 * sizeof(ushort));
+
+    private void PackPanel(int panel, WeightRowReader reader)
+    {
+        int first = panel * PanelLayout.Width;
+        int count = Math.Min(PanelLayout.Width, Rows - first);
+        float[] rows = ArrayPool<float>.Shared.Rent(count * Columns);
+        try
+        {
+            reader(first, rows.AsSpan(0, count * Columns));
+            fixed (float* source = rows)
+            {
+                Transpose(source, count, Panel(panel));
+            }
+        }
+        finally
+        {
+            ArrayPool<float>.Shared.Return(rows);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Transpose(float* source, int count, byte* panel)
+    {
+        // Inputs outside, so that what is written stays in the cache; padding is zero already (fresh memory).
+        for (int k = 0; k < Columns; k++)
+        {
+            if (Format == WeightFormat.F32)
+            {
+                float* target = (float*)panel + ((nint)k * PanelLayout.Width);
+                for (int n = 0; n < count; n++)
+                {
+                    target[n] = source[((nint)n * Columns) + k];
+                }
+            }
+            else
+            {
+                byte* target = panel + BF16DepthOffset(k);
+                for (int n = 0; n < count; n++)
+                {
+                    *(ushort*)(target + PanelLayout.BF16ColumnOffset(n)) = BFloat16.FromSingle(source[((nint)n * Columns) + k]);
+                }
+            }
+        }
+    }
+}
