@@ -42,6 +42,9 @@ public sealed record AdapterManifest
     /// <summary>Bytes of the run-time form in host memory.</summary>
     public required long HostBytes { get; init; }
 
+    /// <summary>Of <see cref="HostBytes"/>, the bytes of matrices: a device that keeps BF16 takes half of these.</summary>
+    public required long MatrixBytes { get; init; }
+
     /// <summary>Config fields that serving does not need, verbatim: name to JSON text.</summary>
     public required IReadOnlyDictionary<string, string> Extras { get; init; }
 

@@ -275,6 +275,7 @@ public sealed class PeftImporter
             Parameters = file.Entries.Values.Sum(entry => entry.ElementCount),
             FileBytes = new FileInfo(file.FilePath).Length,
             HostBytes = weights.ByteCount,
+            MatrixBytes = weights.Deltas.Sum(delta => (delta?.A?.ByteCount ?? 0) + (delta?.B?.ByteCount ?? 0) + (delta?.Replacement?.ByteCount ?? 0)),
             Extras = config.Extras,
         };
     }

@@ -1,0 +1,417 @@
+using InferenceServer.Tensors.Adapters;
+
+namespace InferenceServer.AdapterStore.Cache;
+
+/// <content>Who gets room, who makes it, and the background work. Everything called with the lock held says so.</content>
+public sealed partial class AdapterCache
+{
+    // Guarded by _lock.
+    private readonly LinkedList<CacheEntry> _queue = [];
+    private readonly LinkedList<CacheEntry> _hostLru = [];
+    private readonly LinkedList<CacheEntry> _deviceLru = [];
+    private readonly List<CacheEntry> _retiring = [];
+    private List<(CacheEntry Entry, DeviceAdapter Device, long Bytes)> _releases = [];
+    private long _hostUsed;
+    private long _deviceUsed;
+
+    // Of _deviceUsed: device memory on its way to be freed.
+    private long _deviceReleasing;
+    private int _activeLoads;
+    private bool _isPumpScheduled;
+
+    // Lock held. Planning frees device memory, so it never runs on the caller's thread, which may be the engine's.
+    private void SchedulePump()
+    {
+        if (!_isPumpScheduled && !_isDisposed)
+        {
+            _isPumpScheduled = true;
+            _run(Pump);
+        }
+    }
+
+    private void Pump()
+    {
+        while (true)
+        {
+            List<CacheEntry> loads = [];
+            List<(CacheEntry Entry, DeviceAdapter Device, long Bytes)> releases;
+            lock (_lock)
+            {
+                _isPumpScheduled = false;
+                if (_isDisposed)
+                {
+                    return;
+                }
+
+                Plan(loads);
+                releases = _releases;
+                _releases = [];
+            }
+
+            foreach (CacheEntry entry in loads)
+            {
+                _run(() => Load(entry));
+            }
+
+            if (releases.Count == 0)
+            {
+                return;
+            }
+
+            foreach ((_, DeviceAdapter device, _) in releases)
+            {
+                device.Dispose();
+            }
+
+            // The room counts as free only now; then the plan may go on.
+            lock (_lock)
+            {
+                foreach ((CacheEntry entry, _, long bytes) in releases)
+                {
+                    _deviceReleasing -= bytes;
+                    _deviceUsed -= bytes;
+                    entry.PendingReleases--;
+                    entry.Freed = entry.Freed with { DeviceBytes = entry.Freed.DeviceBytes + bytes };
+                    Settle(entry);
+                }
+            }
+        }
+    }
+
+    // Lock held.
+    private void Plan(List<CacheEntry> loads)
+    {
+        foreach (CacheEntry entry in _retiring)
+        {
+            entry.IsRetiring = false;
+        }
+
+        _retiring.Clear();
+
+        // A device may need more than was expected; idle adapters make up for it.
+        EvictIdleDevice(_options.DeviceBudgetBytes);
+        EvictHost(_options.HostBudgetBytes);
+        while (_queue.First?.Value is { } head)
+        {
+            if (head.Waiters.Count == 0)
+            {
+                Dequeue(head);
+                Settle(head);
+            }
+            else if (head.Device is not null)
+            {
+                Dequeue(head);
+                GrantWaiters(head);
+            }
+            else if (PinnedBytes() is long pinned && head.DeviceBytes > _options.DeviceBudgetBytes - pinned)
+            {
+                Dequeue(head);
+                FailWaiters(head, new CapacityExceededException(
+                    $"adapter '{head.Id}' takes {head.DeviceBytes} device bytes, pinned adapters leave {_options.DeviceBudgetBytes - pinned} of DeviceBudgetBytes {_options.DeviceBudgetBytes}",
+                    head.DeviceBytes,
+                    _options.DeviceBudgetBytes - pinned));
+                Settle(head);
+            }
+            else if (_activeLoads < _options.MaxParallelLoads && HasDeviceRoom(head) && HasHostRoom(head))
+            {
+                Dequeue(head);
+                head.IsLoading = true;
+                _activeLoads++;
+                _deviceUsed += head.DeviceBytes;
+                _hostUsed += head.Host is null ? head.HostBytes : 0;
+                loads.Add(head);
+            }
+            else
+            {
+                // Strictly in order: a small adapter behind a large one waits, or the large one might wait for ever.
+                return;
+            }
+        }
+    }
+
+    // Lock held. Makes room or starts to; false when some of it is still to come.
+    private bool HasDeviceRoom(CacheEntry head)
+    {
+        long needed = head.DeviceBytes;
+        EvictIdleDevice(_options.DeviceBudgetBytes - needed);
+        long coming = _options.DeviceBudgetBytes - (_deviceUsed - _deviceReleasing);
+        for (LinkedListNode<CacheEntry>? node = _deviceLru.First; node is not null && coming < needed; node = node.Next)
+        {
+            if (node.Value is { IsPinned: false, Leases: > 0 } leased)
+            {
+                leased.IsRetiring = true;
+                _retiring.Add(leased);
+                coming += leased.DeviceBytes;
+            }
+        }
+
+        return _options.DeviceBudgetBytes - _deviceUsed >= needed;
+    }
+
+    // Lock held.
+    private void EvictIdleDevice(long goal)
+    {
+        LinkedListNode<CacheEntry>? node = _deviceLru.First;
+        while (node is not null && _deviceUsed - _deviceReleasing > goal)
+        {
+            LinkedListNode<CacheEntry>? next = node.Next;
+            if (node.Value is { IsPinned: false, Leases: 0 } idle)
+            {
+                StartRelease(idle);
+                _totals = _totals with { DeviceEvictions = _totals.DeviceEvictions + 1 };
+            }
+
+            node = next;
+        }
+    }
+
+    // Lock held.
+    private bool HasHostRoom(CacheEntry head)
+    {
+        if (head.Host is not null)
+        {
+            return true;
+        }
+
+        long budget = _options.HostBudgetBytes;
+        if (_hostUsed + head.HostBytes > budget)
+        {
+            EvictHost((long)(budget * _options.HostLowWater) - head.HostBytes);
+        }
+
+        return _hostUsed + head.HostBytes <= budget;
+    }
+
+    // Lock held. Adapters that a background thread is copying from stay.
+    private void EvictHost(long goal)
+    {
+        LinkedListNode<CacheEntry>? node = _hostLru.First;
+        while (node is not null && _hostUsed > goal)
+        {
+            LinkedListNode<CacheEntry>? next = node.Next;
+            if (node.Value is { IsLoading: false } idle)
+            {
+                FreeHost(idle);
+                _totals = _totals with { HostEvictions = _totals.HostEvictions + 1 };
+                Settle(idle);
+            }
+
+            node = next;
+        }
+    }
+
+    private void Load(CacheEntry entry)
+    {
+        long started = _time.GetTimestamp();
+        AdapterWeights? weights = null;
+        DeviceAdapter? device = null;
+        Exception? failure = null;
+        bool isFromDisk;
+        lock (_lock)
+        {
+            weights = entry.Host;
+            isFromDisk = weights is null;
+        }
+
+        try
+        {
+            weights ??= _source.Load(entry.Id, _shutdown.Token);
+            device = _createDeviceAdapter(weights);
+        }
+        catch (Exception error)
+        {
+            // Whatever it is belongs to those who wait for this adapter, not to this thread.
+            failure = error;
+        }
+
+        _metrics.RecordLoad(_time.GetElapsedTime(started), isFromDisk, failure is null);
+        lock (_lock)
+        {
+            _activeLoads--;
+            entry.IsLoading = false;
+            if (_isDisposed)
+            {
+                device?.Dispose();
+                return;
+            }
+
+            if (isFromDisk)
+            {
+                _hostUsed -= entry.HostBytes;
+                if (weights is not null)
+                {
+                    KeepHost(entry, weights);
+                }
+            }
+
+            _deviceUsed -= entry.DeviceBytes;
+            if (device is not null)
+            {
+                entry.Device = device;
+                entry.DeviceBytes = device.ByteCount;
+                _deviceUsed += device.ByteCount;
+                if (entry.Drain is null)
+                {
+                    _deviceLru.AddLast(entry.DeviceNode);
+                }
+
+                GrantWaiters(entry);
+            }
+            else
+            {
+                _totals = _totals with { FailedLoads = _totals.FailedLoads + 1 };
+                FailWaiters(entry, failure!);
+            }
+
+            Settle(entry);
+            SchedulePump();
+        }
+    }
+
+    // Lock held.
+    private void KeepHost(CacheEntry entry, AdapterWeights weights)
+    {
+        entry.Host = weights;
+        entry.HostBytes = weights.ByteCount;
+        _hostUsed += weights.ByteCount;
+        _hostLru.AddLast(entry.HostNode);
+    }
+
+    // Lock held.
+    private void FreeHost(CacheEntry entry)
+    {
+        entry.Host = null;
+        _hostUsed -= entry.HostBytes;
+        _hostLru.Remove(entry.HostNode);
+    }
+
+    // Lock held. The pump disposes; until then the bytes count as used.
+    private void StartRelease(CacheEntry entry)
+    {
+        _releases.Add((entry, entry.Device!, entry.DeviceBytes));
+        entry.PendingReleases++;
+        _deviceReleasing += entry.DeviceBytes;
+        entry.Device = null;
+        if (entry.DeviceNode.List is not null)
+        {
+            _deviceLru.Remove(entry.DeviceNode);
+        }
+    }
+
+    // Lock held.
+    private void BeginDrain(CacheEntry entry)
+    {
+        entry.Drain = new TaskCompletionSource<UnloadResult>(TaskCreationOptions.RunContinuationsAsynchronously);
+        entry.Freed = default;
+        entry.IsPinned = false;
+        entry.IsRetiring = false;
+        _draining.Add(entry);
+        if (entry.DeviceNode.List is not null)
+        {
+            // Out of the eviction order: it goes by itself. Those who queue for it while it retires are served now, because what they
+            // wait for could otherwise wait for the room that it holds.
+            _deviceLru.Remove(entry.DeviceNode);
+            GrantWaiters(entry);
+        }
+
+        ContinueDrain(entry);
+    }
+
+    // Lock held. Frees what nobody needs any more; called again when a lease, a load or a release ends.
+    private void ContinueDrain(CacheEntry entry)
+    {
+        if (entry.IsLoading || entry.Waiters.Count > 0 || entry.Leases > 0)
+        {
+            return;
+        }
+
+        if (entry.IsQueued)
+        {
+            Dequeue(entry);
+        }
+
+        if (entry.Host is not null)
+        {
+            entry.Freed = entry.Freed with { HostBytes = entry.Freed.HostBytes + entry.HostBytes };
+            FreeHost(entry);
+        }
+
+        if (entry.Device is not null)
+        {
+            StartRelease(entry);
+            SchedulePump();
+        }
+        else if (entry.PendingReleases == 0 && _draining.Remove(entry))
+        {
+            entry.Drain!.TrySetResult(entry.Freed);
+        }
+    }
+
+    // Lock held.
+    private void GrantWaiters(CacheEntry entry)
+    {
+        foreach (LeaseWaiter waiter in entry.Waiters)
+        {
+            waiter.IsDone = true;
+            waiter.Registration.Unregister();
+            waiter.Completion.TrySetResult(Lease(entry));
+        }
+
+        entry.Waiters.Clear();
+    }
+
+    // Lock held.
+    private static void FailWaiters(CacheEntry entry, Exception error)
+    {
+        foreach (LeaseWaiter waiter in entry.Waiters)
+        {
+            waiter.IsDone = true;
+            waiter.Registration.Unregister();
+            waiter.Completion.TrySetException(error);
+        }
+
+        entry.Waiters.Clear();
+    }
+
+    // Lock held.
+    private void Dequeue(CacheEntry entry)
+    {
+        entry.IsQueued = false;
+        _queue.Remove(entry);
+    }
+
+    // Lock held. Goes on with an unload, or forgets an adapter that is on disk only again and that nobody asks for.
+    private void Settle(CacheEntry entry)
+    {
+        if (entry.Drain is not null)
+        {
+            ContinueDrain(entry);
+        }
+        else if (entry is { Host: null, Device: null, IsQueued: false, IsLoading: false, PendingReleases: 0, Waiters.Count: 0 })
+        {
+            _entries.Remove(entry.Id);
+        }
+    }
+
+    // Lock held.
+    private long PinnedBytes()
+    {
+        long bytes = 0;
+        foreach (CacheEntry entry in _deviceLru)
+        {
+            bytes += entry.IsPinned ? entry.DeviceBytes : 0;
+        }
+
+        return bytes;
+    }
+
+    // Lock held.
+    private static void MoveToEnd(LinkedList<CacheEntry> list, LinkedListNode<CacheEntry> node)
+    {
+        if (ReferenceEquals(node.List, list) && !ReferenceEquals(list.Last, node))
+        {
+            list.Remove(node);
+            list.AddLast(node);
+        }
+    }
+}
