@@ -6,7 +6,7 @@ namespace InferenceServer.Models.Tokenization.Patterns;
 internal sealed class RegexPattern : TextPattern
 {
     /// <summary>A pattern that backtracks without end must fail, not hang.</summary>
-    private static readonly TimeSpan s_matchTimeout = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_matchTimeout = TimeSpan.FromSeconds(2);
 
     private readonly string _file;
     private readonly string _field;

@@ -5,7 +5,8 @@ namespace InferenceServer.Models.Tokenization.Patterns;
 
 /// <summary>
 /// From Oniguruma's regular expressions to .NET's: possessive quantifiers become atomic groups, and what .NET would silently read
-/// otherwise (nested classes, class intersections, scripts) is refused.
+/// otherwise (nested classes, class intersections, characters beyond the BMP) is refused. <c>\w</c>, <c>\b</c> and the folding of
+/// <c>(?i)</c> stay .NET's, which differ in a few characters.
 /// </summary>
 internal static class RegexTranslator
 {
@@ -14,6 +15,11 @@ internal static class RegexTranslator
     /// <exception cref="ArgumentException">The pattern uses something that .NET does not have.</exception>
     public static string Translate(string pattern)
     {
+        if (pattern.AsSpan().IndexOfAnyInRange('\uD800', '\uDFFF') >= 0)
+        {
+            throw new ArgumentException("a character beyond U+FFFF is not supported");
+        }
+
         StringBuilder output = new(pattern.Length + 16);
         Stack<int> groups = new();
 
