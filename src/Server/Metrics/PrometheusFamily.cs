@@ -188,6 +188,11 @@ internal sealed class PrometheusFamily
 
     private static PrometheusKind KindOf(Instrument instrument)
     {
+        if (PrometheusRuntimeMeter.IsGauge(instrument))
+        {
+            return PrometheusKind.Gauge;
+        }
+
         Type type = instrument.GetType();
         Type? definition = type.IsGenericType ? type.GetGenericTypeDefinition() : null;
         return definition == typeof(Histogram<>) ? PrometheusKind.Histogram

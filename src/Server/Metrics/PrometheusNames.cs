@@ -6,14 +6,6 @@ namespace InferenceServer.Server.Metrics;
 /// <summary>Names and units of instruments as Prometheus writes them.</summary>
 internal static class PrometheusNames
 {
-    /// <summary>Gauges of System.Runtime whose names end in _count, which belongs to histograms.</summary>
-    private static readonly FrozenDictionary<string, string> s_renamed = new Dictionary<string, string>
-    {
-        ["dotnet.assembly.count"] = "dotnet_assemblies",
-        ["dotnet.process.cpu.count"] = "dotnet_process_cpus",
-        ["dotnet.thread_pool.thread.count"] = "dotnet_thread_pool_threads",
-    }.ToFrozenDictionary(StringComparer.Ordinal);
-
     private static readonly FrozenDictionary<string, string> s_units = new Dictionary<string, string>
     {
         ["d"] = "days",
@@ -45,7 +37,7 @@ internal static class PrometheusNames
     /// <summary>The metric's name, of a counter without its <c>_total</c>, and the unit that it ends in, if any.</summary>
     public static (string Name, string? Unit) Of(Instrument instrument, PrometheusKind kind)
     {
-        string name = s_renamed.GetValueOrDefault(instrument.Name) ?? Sanitize(instrument.Name, colon: true);
+        string name = PrometheusRuntimeMeter.NameOf(instrument) ?? Sanitize(instrument.Name, colon: true);
         if (kind == PrometheusKind.Counter && name.EndsWith("_total", StringComparison.Ordinal))
         {
             name = name[..^"_total".Length];

@@ -1,6 +1,3 @@
-using System.Net;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using Grpc.Core;
 using Grpc.Net.Client;
 using InferenceServer.IntegrationTests.GrpcRuntime.Protos;
@@ -15,15 +12,15 @@ public sealed class TlsTests
     [Fact]
     public async Task Calls_go_over_TLS_with_a_certificate_that_is_trusted_and_no_other()
     {
-        using X509Certificate2 certificate = CreateCertificate();
+        using TestCertificate certificate = new();
         await using ProbeServer server = await ProbeServer.StartAsync(listen: options =>
         {
             options.Protocols = HttpProtocols.Http1AndHttp2;
-            options.UseHttps(certificate);
+            options.UseHttps(certificate.Value);
         });
         using SocketsHttpHandler handler = new()
         {
-            SslOptions = { RemoteCertificateValidationCallback = (_, found, _, _) => found!.GetCertHashString() == certificate.GetCertHashString() },
+            SslOptions = { RemoteCertificateValidationCallback = (_, found, _, _) => found!.GetCertHashString() == certificate.Value.GetCertHashString() },
         };
         using GrpcChannel trusting = GrpcChannel.ForAddress(server.Address, new GrpcChannelOptions { HttpHandler = handler });
 
@@ -33,16 +30,5 @@ public sealed class TlsTests
         Assert.Equal("https", server.Address.Scheme);
         Assert.Equal("hello tls", reply.Text);
         Assert.Equal(StatusCode.Unavailable, refused.StatusCode);
-    }
-
-    private static X509Certificate2 CreateCertificate()
-    {
-        using ECDsa key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        CertificateRequest request = new("CN=localhost", key, HashAlgorithmName.SHA256);
-        SubjectAlternativeNameBuilder names = new();
-        names.AddIpAddress(IPAddress.Loopback);
-        request.CertificateExtensions.Add(names.Build());
-        using X509Certificate2 made = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(7));
-        return X509CertificateLoader.LoadPkcs12(made.Export(X509ContentType.Pfx), null);
     }
 }

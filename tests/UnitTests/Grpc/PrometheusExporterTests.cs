@@ -154,7 +154,6 @@ public sealed class PrometheusExporterTests : IDisposable
     [InlineData("rate", "{token}/s", "rate_per_second 1")]
     [InlineData("odd", "furlong/{night}", "odd_furlong_per_night 1")]
     [InlineData("usage", "1", "usage_ratio 1")]
-    [InlineData("dotnet.thread_pool.thread.count", "{thread}", "dotnet_thread_pool_threads 1")]
     public void Names_end_in_their_unit(string name, string? unit, string line)
     {
         PrometheusExporter exporter = Export();
