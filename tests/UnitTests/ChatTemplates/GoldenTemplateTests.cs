@@ -1,6 +1,8 @@
+using System.IO.Compression;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using InferenceServer.Models.ChatTemplates;
+using InferenceServer.Models.Tokenization;
 using InferenceServer.TestKit;
 using Xunit;
 using Xunit.Abstractions;
@@ -74,6 +76,61 @@ public sealed class GoldenTemplateTests(ITestOutputHelper output)
 
         GoldenCases.Run(output, "jinja_units.json", [.. units.Keys], id => TemplateCase.Check(
             units[id], () => ChatTemplate.Parse(units[id].GetProperty("template").GetString()!, timeProvider: clock).Render(variables.RootElement)));
+    }
+
+    /// <summary>The whole way from messages to ids, for every recorded prompt whose tokenizer is among the data.</summary>
+    [GoldenFact]
+    public void Conversations_become_the_recorded_ids()
+    {
+        using JsonDocument golden = Read("templates.json");
+        using JsonDocument recorded = Read("e2e.json");
+        JsonElement root = golden.RootElement;
+        FixedClock clock = new(root.GetProperty("now").GetString()!);
+        Dictionary<string, Tokenizer?> tokenizers = [];
+        Dictionary<string, Action> cases = [];
+        int without = 0;
+        foreach (JsonElement one in recorded.RootElement.GetProperty("cases").EnumerateArray())
+        {
+            string family = one.GetProperty("tokenizer").GetString()!;
+            if (!tokenizers.TryGetValue(family, out Tokenizer? tokenizer))
+            {
+                tokenizer = LoadTokenizer(family);
+                tokenizers.Add(family, tokenizer);
+            }
+
+            if (tokenizer is null)
+            {
+                without++;
+                continue;
+            }
+
+            string name = one.GetProperty("template").GetString()!;
+            JsonElement template = root.GetProperty("templates").EnumerateArray().Single(t => t.GetProperty("name").GetString() == name);
+            string conversation = one.GetProperty("case").GetString()!;
+            cases.Add($"{family} {name} {conversation}", () =>
+            {
+                ChatTemplate parsed = ChatTemplate.Parse(template.GetProperty("template").GetString()!, timeProvider: clock);
+                string prompt = TemplateCase.Render(parsed, root.GetProperty("cases").GetProperty(conversation), template);
+                Assert.Equal(one.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32()), tokenizer.EncodeToIds(prompt, addSpecialTokens: false));
+            });
+        }
+
+        output.WriteLine($"{without} prompts belong to a tokenizer that the data has no file of");
+        GoldenCases.Run(output, "e2e.json from messages", [.. cases.Keys], name => cases[name]());
+    }
+
+    private static Tokenizer? LoadTokenizer(string family)
+    {
+        string path = Path.Combine(GoldenData.Root!, "tokenizers", "tokenizers", $"{family}.tokenizer.json.gz");
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+
+        using GZipStream packed = new(File.OpenRead(path), CompressionMode.Decompress);
+        using MemoryStream json = new();
+        packed.CopyTo(json);
+        return Tokenizer.FromJson(json.ToArray());
     }
 
     private static JsonDocument Read(string file) =>
