@@ -1,0 +1,13 @@
+using InferenceServer.TestKit;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace InferenceServer.UnitTests.Transformer;
+
+/// <summary>Every golden base against transformers' own logits and greedy continuations, in f32.</summary>
+[Trait("Category", "Golden")]
+public sealed class GoldenBaseTests(ITestOutputHelper output)
+{
+    [GoldenFact]
+    public void Every_base_gives_its_logits_and_greedy_tokens() => GoldenCases.RunFolders(output, "fixtures/bases/*", BaseChecks.Base);
+}
