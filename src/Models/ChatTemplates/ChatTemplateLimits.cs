@@ -12,8 +12,8 @@ public sealed record ChatTemplateLimits
     /// <summary>Evaluated nodes, loop turns and visited items. A long conversation takes some hundred per message.</summary>
     public long MaxSteps { get; init; } = 10_000_000;
 
-    /// <summary>Characters and list items built on the way, output included.</summary>
-    public long MaxAllocatedUnits { get; init; } = 64L << 20;
+    /// <summary>Memory of all texts, lists and dictionaries built on the way, the output included, whether still in use or not.</summary>
+    public long MaxAllocatedBytes { get; init; } = 256L << 20;
 
     /// <summary>Characters of the rendered prompt.</summary>
     public int MaxOutputChars { get; init; } = 16 << 20;

@@ -110,6 +110,10 @@ public sealed class PythonSemanticsTests
     [InlineData("{% macro m(a, b='B') %}{{ a }}{{ b }}{{ x }}{% endmacro %}{% set x = '!' %}{{ m(1) }}{{ m(b=2, a=3) }}", "1B!32!")]
     [InlineData("{% set x | trim | upper %} a {% endset %}[{{ x }}]", "[A]")]
     [InlineData("{% generation %}g{% endgeneration %}", "g")]
+    [InlineData("{{ none|select|list }}{{ false|map(attribute='x')|list }}{% set it = 5|selectattr('x') %}", "[][]")]
+    [InlineData("{{ ['b', 'A', none][:2]|sort }}{{ [none, none]|sort }}{{ [{'k': 2}, {'k': 1}]|sort(attribute='k') }}", "['A', 'b'][None, None][{'k': 1}, {'k': 2}]")]
+    [InlineData("{{ [3, 1]|map('string')|reverse }}{{ {'items': 1}.items() }}{{ {'items': 1}['items'] }}", "['1', '3']dict_items([('items', 1)])1")]
+    [InlineData("{{ [[2, 'x'], [1, 'y']]|dictsort if false else {'b': 1, 'A': 2}|dictsort }}", "[('A', 2), ('b', 1)]")]
     [InlineData("{% set it = [1, 2]|select %}{{ it|list }}{{ it|list }}", "[1, 2][]")]
     public void Statements_scope_their_names_as_in_Jinja(string template, string expected)
     {

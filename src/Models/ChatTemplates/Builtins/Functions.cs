@@ -8,6 +8,8 @@ internal static class Functions
     /// <summary>As in Jinja's sandbox.</summary>
     private const int MaxRange = 100_000;
 
+    private const int MaxTimeFormatChars = 1000;
+
     public static void AddTo(Scope globals)
     {
         Add(globals, "range", Range);
@@ -41,7 +43,7 @@ internal static class Functions
             throw new ChatTemplateException($"Range too big. The sandbox blocks ranges larger than MAX_RANGE ({MaxRange}).");
         }
 
-        context.Budget.Allocate((int)count);
+        context.Budget.AllocateItems((int)count);
         object?[] items = new object?[(int)count];
         for (int i = 0; i < items.Length; i++)
         {
@@ -72,7 +74,7 @@ internal static class Functions
 
     private static void AddEntries(RenderContext context, Arguments arguments, string function, Action<object?, object?> add)
     {
-        context.Budget.Allocate(4 + arguments.Named.Length);
+        context.Budget.AllocateEntries(1 + arguments.Named.Length);
         if (arguments.Positional.Length > 1)
         {
             throw new ChatTemplateException($"{function}() takes at most 1 argument, {arguments.Positional.Length} given");
@@ -87,7 +89,7 @@ internal static class Functions
                 throw new ChatTemplateException($"{function}() needs pairs, not {parts.Length} values");
             }
 
-            context.Budget.Allocate(4);
+            context.Budget.AllocateEntries(1);
             add(parts[0], parts[1]);
         }
 
@@ -137,6 +139,8 @@ internal static class Functions
     private static string Now(RenderContext context, Arguments arguments)
     {
         string format = arguments.Bind("strftime_now", ["format"]).Text(0, "strftime_now") ?? "";
-        return context.Budget.Own(TimeFormat.Format(context.TimeProvider.GetLocalNow(), context.Budget.Own(format)));
+        return format.Length <= MaxTimeFormatChars
+            ? context.Budget.Own(TimeFormat.Format(context.TimeProvider.GetLocalNow(), format))
+            : throw new ChatTemplateException($"the format of strftime_now has {format.Length} characters, more than {MaxTimeFormatChars}");
     }
 }

@@ -13,11 +13,17 @@ internal static class NumberFilters
     public static IReadOnlyDictionary<string, Method> All { get; } = new Dictionary<string, Method>(StringComparer.Ordinal)
     {
         ["abs"] = new((_, v, _) => v is double number ? Math.Abs(number) : Numbers.Normalize(BigInteger.Abs(Numbers.ToBig(Integer(v, "abs"))))),
-        ["int"] = new((_, v, a) => ToInteger(v, a.Get(0, 0L), a.Integer(1, "int", 10)), "default", "base"),
-        ["float"] = new((_, v, a) => ToFloat(v) ?? a.Get(0, 0.0), "default"),
+        ["int"] = new((c, v, a) => ToInteger(Scanned(c, v), a.Get(0, 0L), a.Integer(1, "int", 10)), "default", "base"),
+        ["float"] = new((c, v, a) => ToFloat(Scanned(c, v)) ?? a.Get(0, 0.0), "default"),
         ["round"] = new((_, v, a) => Round(v, a.Integer(0, "round", 0), a.Text(1, "round") ?? "common"), "precision", "method"),
-        ["filesizeformat"] = new((_, v, a) => FileSize(v, a.Flag(0)), "binary"),
+        ["filesizeformat"] = new((c, v, a) => FileSize(Scanned(c, v), a.Flag(0)), "binary"),
     };
+
+    private static object? Scanned(RenderContext context, object? value)
+    {
+        context.Budget.Scan((value as string)?.Length ?? 0);
+        return value;
+    }
 
     private static object Integer(object? value, string filter) => Numbers.IsInteger(value)
         ? value!
@@ -27,6 +33,8 @@ internal static class NumberFilters
     {
         switch (value)
         {
+            case Undefined undefined:
+                return undefined.Fail();
             case double number:
                 return double.IsFinite(number) ? Numbers.Normalize(new BigInteger(number)) : otherwise;
             case string text:
@@ -51,6 +59,7 @@ internal static class NumberFilters
 
     private static double? ToFloat(object? value)
     {
+        (value as Undefined)?.Fail();
         if (Numbers.IsNumber(value))
         {
             return Numbers.ToDouble(value!);
@@ -73,7 +82,7 @@ internal static class NumberFilters
         double scale = Math.Pow(10, precision);
         return method switch
         {
-            "common" when Numbers.IsInteger(value) && precision >= 0 => value!,
+            "common" when Numbers.IsInteger(value) && precision >= 0 => Numbers.Normalize(Numbers.ToBig(value!)),
             "common" => RoundToEven(number, precision, scale),
             "ceil" => Math.Ceiling(number * scale) / scale,
             "floor" => Math.Floor(number * scale) / scale,

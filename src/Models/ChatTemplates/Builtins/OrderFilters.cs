@@ -7,22 +7,24 @@ internal static class OrderFilters
 {
     public static IReadOnlyDictionary<string, Method> All { get; } = new Dictionary<string, Method>(StringComparer.Ordinal)
     {
-        ["sort"] = new((c, v, a) => TemplateSequence.List(Sorted(c, Iteration.ItemsOf(c.Budget, v), Key(c, a.Flag(1), a.Get(2), multiple: true), a.Flag(0))), "reverse", "case_sensitive", "attribute"),
+        ["sort"] = new((c, v, a) => TemplateSequence.List(Sorted(c, Iteration.ItemsOf(c.Budget, v), ListKey(c, a.Flag(1), a.Get(2)), a.Flag(0))), "reverse", "case_sensitive", "attribute"),
         ["dictsort"] = new(DictSort, "case_sensitive", "by", "reverse"),
         ["min"] = new((c, v, a) => Extreme(c, v, a, sign: -1), "case_sensitive", "attribute"),
         ["max"] = new((c, v, a) => Extreme(c, v, a, sign: 1), "case_sensitive", "attribute"),
-        ["unique"] = new(Unique, "case_sensitive", "attribute"),
+        ["unique"] = new((c, v, a) => new TemplateIterator(() => Unique(c, v, a)), "case_sensitive", "attribute"),
         ["groupby"] = new(GroupBy, "attribute", "default", "case_sensitive"),
     };
 
-    private static Func<object?, object?> Key(RenderContext context, bool caseSensitive, object? attribute, bool multiple = false, object? otherwise = null)
+    /// <summary>The key of the filter sort: always a list, as several attributes may be given, so that two undefined keys are equal.</summary>
+    private static Func<object?, object?> ListKey(RenderContext context, bool caseSensitive, object? attribute)
     {
-        if (multiple && attribute is string several && several.Contains(',', StringComparison.Ordinal))
-        {
-            Func<object?, object?>[] keys = [.. several.Split(',').Select(one => Key(context, caseSensitive, one))];
-            return item => TemplateSequence.List(Array.ConvertAll(keys, key => key(item)));
-        }
+        object?[] attributes = attribute is string several ? several.Split(',') : [attribute];
+        Func<object?, object?>[] keys = Array.ConvertAll(attributes, one => Key(context, caseSensitive, one));
+        return item => TemplateSequence.List(Array.ConvertAll(keys, key => key(item)));
+    }
 
+    private static Func<object?, object?> Key(RenderContext context, bool caseSensitive, object? attribute, object? otherwise = null)
+    {
         return item =>
         {
             object? key = attribute is null ? item : SelectionFilters.Follow(context, item, attribute);
@@ -34,7 +36,7 @@ internal static class OrderFilters
     /// <summary>Stable, also in reverse, as Python's sort is.</summary>
     private static object?[] Sorted(RenderContext context, object?[] items, Func<object?, object?> key, bool reverse)
     {
-        context.Budget.Allocate(2L * items.Length);
+        context.Budget.AllocateItems(items.Length);
         Comparer<object?> order = Comparer<object?>.Create((a, b) =>
             Comparison.Compare(context.Budget, a, b, "<"));
         try
@@ -83,7 +85,7 @@ internal static class OrderFilters
         return best;
     }
 
-    private static TemplateIterator Unique(RenderContext context, object? value, Arguments arguments)
+    private static object?[] Unique(RenderContext context, object? value, Arguments arguments)
     {
         Func<object?, object?> key = Key(context, arguments.Flag(0), arguments.Get(1));
         TemplateDict seen = new();
@@ -91,15 +93,15 @@ internal static class OrderFilters
         foreach (object? item in Iteration.ItemsOf(context.Budget, value))
         {
             object? itemKey = key(item);
-            if (!seen.TryGet(itemKey, out _))
+            if (!Comparison.Contains(context.Budget, seen, itemKey))
             {
-                context.Budget.Allocate(4);
+                context.Budget.AllocateEntries(1);
                 seen.Set(itemKey, true);
                 unique.Add(item);
             }
         }
 
-        return new TemplateIterator([.. unique]);
+        return [.. unique];
     }
 
     private static TemplateSequence GroupBy(RenderContext context, object? value, Arguments arguments)
@@ -114,7 +116,7 @@ internal static class OrderFilters
             object? itemKey = key(item);
             if (groups.Count == 0 || !Comparison.AreEqual(context.Budget, itemKey, lastKey))
             {
-                context.Budget.Allocate(8);
+                context.Budget.AllocateEntries(1);
                 groups.Add([]);
             }
 

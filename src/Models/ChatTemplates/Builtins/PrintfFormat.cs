@@ -13,7 +13,8 @@ internal static class PrintfFormat
     {
         StringBuilder text = new();
         Queue<object?> positional = new(values is TemplateSequence { Kind: SequenceKind.Tuple } tuple ? tuple.Items : [values]);
-        bool isMapping = values is TemplateDict;
+        // Python leaves a dictionary or a list that the format does not name alone.
+        bool mayBeUnused = values is TemplateDict or TemplateSequence { Kind: SequenceKind.List };
         for (int at = 0; at < format.Length; at++)
         {
             int next = format.IndexOf('%', at);
@@ -29,7 +30,7 @@ internal static class PrintfFormat
             text.Append(ReadField(budget, format, ref at, positional, values as TemplateDict));
         }
 
-        if (positional.Count > 0 && !isMapping)
+        if (positional.Count > 0 && !mayBeUnused)
         {
             throw new ChatTemplateException("not all arguments converted during string formatting");
         }

@@ -7,27 +7,27 @@ internal static class SequenceFilters
 {
     public static IReadOnlyDictionary<string, Method> All { get; } = new Dictionary<string, Method>(StringComparer.Ordinal)
     {
-        ["length"] = new((_, v, _) => Iteration.TryLength(v, out long length)
+        ["length"] = new((c, v, _) => Iteration.TryLength(c.Budget, v, out long length)
             ? length
             : throw new ChatTemplateException($"object of type '{PythonTypes.NameOf(v)}' has no len()")),
         ["list"] = new((c, v, _) => ListOf(c, Iteration.ItemsOf(c.Budget, v))),
-        ["items"] = new((c, v, _) => v switch
+        ["items"] = new((c, v, _) => new TemplateIterator(() => v switch
         {
-            TemplateDict dict => new TemplateIterator(Iteration.PairsOf(c.Budget, dict)),
-            Undefined => new TemplateIterator([]),
+            TemplateDict dict => Iteration.PairsOf(c.Budget, dict),
+            Undefined => [],
             _ => throw new ChatTemplateException("Can only get item pairs from a mapping."),
-        }),
+        })),
         ["first"] = new(First),
         ["last"] = new(Last),
         ["reverse"] = new(Reverse),
         ["sum"] = new(Sum, "attribute", "start"),
-        ["batch"] = new(Batch, "linecount", "fill_with"),
-        ["slice"] = new(Slice, "slices", "fill_with"),
+        ["batch"] = new((c, v, a) => new TemplateIterator(() => Batch(c, v, a)), "linecount", "fill_with"),
+        ["slice"] = new((c, v, a) => new TemplateIterator(() => Slice(c, v, a)), "slices", "fill_with"),
     };
 
     private static TemplateSequence ListOf(RenderContext context, object?[] items)
     {
-        context.Budget.Allocate(items.Length);
+        context.Budget.AllocateItems(items.Length);
         return TemplateSequence.List(items);
     }
 
@@ -53,8 +53,13 @@ internal static class SequenceFilters
     private static object Reverse(RenderContext context, object? value, Arguments arguments)
     {
         object?[] items = [.. Iteration.ItemsOf(context.Budget, value).Reverse()];
-        context.Budget.Allocate(items.Length);
-        return value is string ? string.Concat(items.Cast<string>()) : new TemplateIterator(items);
+        context.Budget.AllocateItems(items.Length);
+        if (value is string)
+        {
+            return string.Concat(items.Cast<string>());
+        }
+
+        return value is TemplateIterator ? TemplateSequence.List(items) : new TemplateIterator(() => items);
     }
 
     private static object? Sum(RenderContext context, object? value, Arguments arguments)
@@ -69,7 +74,7 @@ internal static class SequenceFilters
         return sum;
     }
 
-    private static TemplateIterator Batch(RenderContext context, object? value, Arguments arguments)
+    private static object?[] Batch(RenderContext context, object? value, Arguments arguments)
     {
         object?[] items = Iteration.ItemsOf(context.Budget, value);
         int count = (int)Math.Clamp(arguments.Integer(0, "batch", 0), 1, Math.Max(1, items.Length + 1));
@@ -79,10 +84,10 @@ internal static class SequenceFilters
             batches.Add(ListOf(context, arguments.Get(1) is object fill ? [.. chunk, .. Enumerable.Repeat(fill, count - chunk.Length)] : chunk));
         }
 
-        return new TemplateIterator([.. batches]);
+        return [.. batches];
     }
 
-    private static TemplateIterator Slice(RenderContext context, object? value, Arguments arguments)
+    private static object?[] Slice(RenderContext context, object? value, Arguments arguments)
     {
         object?[] items = Iteration.ItemsOf(context.Budget, value);
         long count = arguments.Integer(0, "slice", 0);
@@ -91,7 +96,7 @@ internal static class SequenceFilters
             throw new ChatTemplateException($"slice needs a number of slices above 0, not {count}");
         }
 
-        context.Budget.Allocate(count);
+        context.Budget.AllocateItems(count);
         List<object?> slices = [];
         int start = 0;
         for (long i = 0; i < count; i++)
@@ -102,6 +107,6 @@ internal static class SequenceFilters
             start += size;
         }
 
-        return new TemplateIterator([.. slices]);
+        return [.. slices];
     }
 }

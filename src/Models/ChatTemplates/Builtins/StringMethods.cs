@@ -8,14 +8,14 @@ internal static class StringMethods
 {
     public static IReadOnlyDictionary<string, Method> All { get; } = new Dictionary<string, Method>(StringComparer.Ordinal)
     {
-        ["strip"] = new((c, v, a) => c.Budget.Own(Strip((string)v!, a.Text(0, "strip"), start: true, end: true)), "chars"),
-        ["lstrip"] = new((c, v, a) => c.Budget.Own(Strip((string)v!, a.Text(0, "lstrip"), start: true, end: false)), "chars"),
-        ["rstrip"] = new((c, v, a) => c.Budget.Own(Strip((string)v!, a.Text(0, "rstrip"), start: false, end: true)), "chars"),
-        ["split"] = new((c, v, a) => ListOf(c, v, TextSplitting.Split((string)v!, a.Text(0, "split"), a.Integer(1, "split", -1))), "sep", "maxsplit"),
-        ["rsplit"] = new((c, v, a) => ListOf(c, v, TextSplitting.SplitFromEnd((string)v!, a.Text(0, "rsplit"), a.Integer(1, "rsplit", -1))), "sep", "maxsplit"),
+        ["strip"] = new((c, v, a) => Strip(c.Budget.Own((string)v!), a.Text(0, "strip"), start: true, end: true), "chars"),
+        ["lstrip"] = new((c, v, a) => Strip(c.Budget.Own((string)v!), a.Text(0, "lstrip"), start: true, end: false), "chars"),
+        ["rstrip"] = new((c, v, a) => Strip(c.Budget.Own((string)v!), a.Text(0, "rstrip"), start: false, end: true), "chars"),
+        ["split"] = new((c, v, a) => ListOf(c, v, TextSplitting.Split(Searched(c, v, a), a.Text(0, "split"), a.Integer(1, "split", -1))), "sep", "maxsplit"),
+        ["rsplit"] = new((c, v, a) => ListOf(c, v, TextSplitting.SplitFromEnd(Searched(c, v, a), a.Text(0, "rsplit"), a.Integer(1, "rsplit", -1))), "sep", "maxsplit"),
         ["splitlines"] = new((c, v, a) => ListOf(c, v, TextSplitting.Lines((string)v!, a.Flag(0))), "keepends"),
-        ["partition"] = new((c, v, a) => TextSplitting.Partition(c.Budget.Own((string)v!), Needed(a, 0, "partition"), fromEnd: false), "sep"),
-        ["rpartition"] = new((c, v, a) => TextSplitting.Partition(c.Budget.Own((string)v!), Needed(a, 0, "rpartition"), fromEnd: true), "sep"),
+        ["partition"] = new((c, v, a) => TextSplitting.Partition(c.Budget.Own(Searched(c, v, a)), Needed(a, 0, "partition"), fromEnd: false), "sep"),
+        ["rpartition"] = new((c, v, a) => TextSplitting.Partition(c.Budget.Own(Searched(c, v, a)), Needed(a, 0, "rpartition"), fromEnd: true), "sep"),
         ["upper"] = new((c, v, _) => CaseMapping.Upper(c.Budget.Own((string)v!))),
         ["lower"] = new((c, v, _) => CaseMapping.Lower(c.Budget.Own((string)v!))),
         ["casefold"] = new((c, v, _) => CaseMapping.Lower(c.Budget.Own((string)v!)).Replace("ß", "ss", StringComparison.Ordinal)),
@@ -36,14 +36,14 @@ internal static class StringMethods
         ["center"] = new((c, v, a) => Pad(c, (string)v!, a, "center"), "width", "fillchar"),
         ["ljust"] = new((c, v, a) => Pad(c, (string)v!, a, "ljust"), "width", "fillchar"),
         ["rjust"] = new((c, v, a) => Pad(c, (string)v!, a, "rjust"), "width", "fillchar"),
-        ["isdigit"] = new((_, v, _) => IsEvery((string)v!, rune => Rune.IsDigit(rune))),
-        ["isdecimal"] = new((_, v, _) => IsEvery((string)v!, rune => Rune.IsDigit(rune))),
-        ["isnumeric"] = new((_, v, _) => IsEvery((string)v!, rune => Rune.IsNumber(rune))),
-        ["isalpha"] = new((_, v, _) => IsEvery((string)v!, rune => Rune.IsLetter(rune))),
-        ["isalnum"] = new((_, v, _) => IsEvery((string)v!, rune => Rune.IsLetter(rune) || Rune.IsNumber(rune))),
-        ["isspace"] = new((_, v, _) => IsEvery((string)v!, rune => rune.IsBmp && PythonText.IsSpace((char)rune.Value))),
-        ["isupper"] = new((_, v, _) => CaseMapping.IsAll((string)v!, upper: true)),
-        ["islower"] = new((_, v, _) => CaseMapping.IsAll((string)v!, upper: false)),
+        ["isdigit"] = new((c, v, _) => IsEvery(Scanned(c, v), rune => Rune.IsDigit(rune))),
+        ["isdecimal"] = new((c, v, _) => IsEvery(Scanned(c, v), rune => Rune.IsDigit(rune))),
+        ["isnumeric"] = new((c, v, _) => IsEvery(Scanned(c, v), rune => Rune.IsNumber(rune))),
+        ["isalpha"] = new((c, v, _) => IsEvery(Scanned(c, v), rune => Rune.IsLetter(rune))),
+        ["isalnum"] = new((c, v, _) => IsEvery(Scanned(c, v), rune => Rune.IsLetter(rune) || Rune.IsNumber(rune))),
+        ["isspace"] = new((c, v, _) => IsEvery(Scanned(c, v), rune => rune.IsBmp && PythonText.IsSpace((char)rune.Value))),
+        ["isupper"] = new((c, v, _) => CaseMapping.IsAll(Scanned(c, v), upper: true)),
+        ["islower"] = new((c, v, _) => CaseMapping.IsAll(Scanned(c, v), upper: false)),
     };
 
     public static string Strip(string text, string? chars, bool start, bool end)
@@ -110,12 +110,25 @@ internal static class StringMethods
         return string.Join(separator, items.Cast<string>());
     }
 
+    private static string Scanned(RenderContext context, object? value)
+    {
+        context.Budget.Scan(((string)value!).Length);
+        return (string)value;
+    }
+
+    private static string Searched(RenderContext context, object? value, Arguments arguments)
+    {
+        context.Budget.Search((string)value!, arguments.Get(0) as string ?? "");
+        return (string)value!;
+    }
+
     private static string Needed(Arguments arguments, int place, string method) =>
         arguments.Text(place, method) ?? throw new ChatTemplateException($"{method}() needs a str as argument {place + 1}");
 
     private static TemplateSequence ListOf(RenderContext context, object? text, List<string> parts)
     {
-        context.Budget.Allocate(((string)text!).Length + (4L * parts.Count));
+        context.Budget.Allocate(((string)text!).Length);
+        context.Budget.AllocateItems(parts.Count);
         return TemplateSequence.List([.. parts]);
     }
 
@@ -139,7 +152,7 @@ internal static class StringMethods
     {
         string text = (string)value!;
         string part = Needed(arguments, 0, method);
-        context.Budget.Scan(text.Length);
+        context.Budget.Search(text, part);
         int skipped = 0;
         if (arguments.Has(1))
         {
@@ -157,12 +170,13 @@ internal static class StringMethods
 
     private static long Count(RenderContext context, string text, string part)
     {
-        context.Budget.Scan(text.Length);
+        context.Budget.Search(text, part);
         return part.Length == 0 ? CodePoints.Count(text) + 1 : text.AsSpan().Count(part);
     }
 
     private static string Pad(RenderContext context, string text, Arguments arguments, string method)
     {
+        context.Budget.Scan(text.Length);
         long missing = arguments.Integer(0, method, 0) - CodePoints.Count(text);
         string fill = arguments.Text(1, method) ?? " ";
         if (missing <= 0)

@@ -39,8 +39,8 @@ internal static class TemplateTests
             ["sequence"] = (_, v, _) => v is string or TemplateDict or Undefined or TemplateSequence { IsIndexable: true },
             ["callable"] = (_, v, _) => v is TemplateCallable or Undefined or LoopState,
             ["escaped"] = (_, _, _) => false,
-            ["lower"] = (c, v, _) => CaseMapping.IsAll(PythonText.Str(c.Budget, v), upper: false),
-            ["upper"] = (c, v, _) => CaseMapping.IsAll(PythonText.Str(c.Budget, v), upper: true),
+            ["lower"] = (c, v, _) => IsAll(c, v, upper: false),
+            ["upper"] = (c, v, _) => IsAll(c, v, upper: true),
             ["odd"] = (c, v, _) => Remainder(c, v, 2L, 1),
             ["even"] = (c, v, _) => Remainder(c, v, 2L, 0),
             ["divisibleby"] = (c, v, a) => Remainder(c, v, a.Required(0, "divisibleby"), 0),
@@ -63,6 +63,13 @@ internal static class TemplateTests
         all["eq"] = all["equalto"] = all["=="];
         all["ne"] = all["!="];
         return all;
+    }
+
+    private static bool IsAll(RenderContext context, object? value, bool upper)
+    {
+        string text = PythonText.Str(context.Budget, value);
+        context.Budget.Scan(text.Length);
+        return CaseMapping.IsAll(text, upper);
     }
 
     private static bool Remainder(RenderContext context, object? value, object? divisor, long expected) =>

@@ -10,7 +10,7 @@ internal static class TextFilters
     public static IReadOnlyDictionary<string, Method> All { get; } = new Dictionary<string, Method>(StringComparer.Ordinal)
     {
         ["tojson"] = new(ToJson, "ensure_ascii", "indent", "separators", "sort_keys"),
-        ["trim"] = new((c, v, a) => c.Budget.Own(StringMethods.Strip(Text(c, v), a.Text(0, "trim"), start: true, end: true)), "chars"),
+        ["trim"] = new((c, v, a) => StringMethods.Strip(c.Budget.Own(Text(c, v)), a.Text(0, "trim"), start: true, end: true), "chars"),
         ["string"] = new((c, v, _) => Text(c, v)),
         ["safe"] = new((c, v, _) => Text(c, v)),
         ["lower"] = new((c, v, _) => CaseMapping.Lower(c.Budget.Own(Text(c, v)))),
@@ -19,18 +19,24 @@ internal static class TextFilters
         ["title"] = new((c, v, _) => Title(c.Budget.Own(Text(c, v)))),
         ["replace"] = new((c, v, a) => StringMethods.Replace(c, Text(c, v), Text(c, a.Required(0, "replace")), Text(c, a.Required(1, "replace")), a.Integer(2, "replace", -1)), "old", "new", "count"),
         ["join"] = new(Join, "d", "attribute"),
-        ["indent"] = new((c, v, a) => Indent(c, Text(c, v), a), "width", "first", "blank"),
+        ["indent"] = new((c, v, a) => Indent(c, Given(v, "indent"), a), "width", "first", "blank"),
         ["center"] = new((c, v, a) => StringMethods.All["center"].Body(c, Text(c, v), a.Has(0) ? a : new Arguments([80L], [])), "width"),
         ["escape"] = new((c, v, _) => Escape(c, Text(c, v))),
         ["striptags"] = new((c, v, _) => StripTags(c.Budget.Own(Text(c, v)))),
-        ["truncate"] = new((c, v, a) => Truncate(c, Text(c, v), a), "length", "killwords", "end", "leeway"),
-        ["urlencode"] = new((c, v, _) => c.Budget.Own(Uri.EscapeDataString(Text(c, v)).Replace("%2F", "/", StringComparison.Ordinal))),
+        ["truncate"] = new((c, v, a) => Truncate(c, Given(v, "truncate"), a), "length", "killwords", "end", "leeway"),
+        ["urlencode"] = new((c, v, _) => UrlEncode(c, Text(c, v))),
         ["wordcount"] = new((c, v, _) => CountWords(c, Text(c, v))),
         ["format"] = new((c, v, a) => PrintfFormat.Format(c.Budget, Text(c, v), FormatValues(c, a)), null),
         ["pprint"] = new((c, v, _) => PythonText.Repr(c.Budget, v)),
     };
 
     private static string Text(RenderContext context, object? value) => PythonText.Str(context.Budget, value);
+
+    private static string Given(object? value, string filter)
+    {
+        (value as Undefined)?.Fail();
+        return value as string ?? throw new ChatTemplateException($"{filter} needs a str, not {PythonTypes.NameOf(value)}");
+    }
 
     private static string ToJson(RenderContext context, object? value, Arguments arguments)
     {
@@ -97,13 +103,14 @@ internal static class TextFilters
 
     private static string Escape(RenderContext context, string text)
     {
+        context.Budget.Allocate(text.Length + (4L * text.AsSpan().CountAny("&<>'\"")));
         StringBuilder escaped = new(text.Length);
         foreach (char c in text)
         {
             escaped.Append(c switch { '&' => "&amp;", '<' => "&lt;", '>' => "&gt;", '\'' => "&#39;", '"' => "&#34;", _ => null } ?? c.ToString());
         }
 
-        return context.Budget.Own(escaped.ToString());
+        return escaped.ToString();
     }
 
     /// <summary>Without comments and tags, and with runs of white space as one blank.</summary>
@@ -136,11 +143,19 @@ internal static class TextFilters
         return kept.Append(text, at, text.Length - at).ToString();
     }
 
+    private static string UrlEncode(RenderContext context, string text)
+    {
+        // A character takes at most three bytes, each written as three characters.
+        context.Budget.Allocate(9L * text.Length);
+        return Uri.EscapeDataString(text).Replace("%2F", "/", StringComparison.Ordinal);
+    }
+
     private static string Truncate(RenderContext context, string text, Arguments arguments)
     {
         string end = arguments.Text(2, "truncate") ?? "...";
         long length = arguments.Integer(0, "truncate", 255);
-        string[] points = CodePoints.Split(context.Budget.Own(text));
+        context.Budget.AllocateItems(text.Length);
+        string[] points = CodePoints.Split(text);
         if (points.Length <= length + arguments.Integer(3, "truncate", 5))
         {
             return text;
@@ -180,7 +195,7 @@ internal static class TextFilters
         }
 
         TemplateDict named = new();
-        context.Budget.Allocate(arguments.Named.Length);
+        context.Budget.AllocateEntries(arguments.Named.Length);
         foreach (KeyValuePair<string, object?> one in arguments.Named)
         {
             named.Set(one.Key, one.Value);

@@ -39,7 +39,7 @@ internal sealed class ArgumentList(ArgumentList.Positional[] positional, KeyValu
             namedValues.AddRange(dict.Entries.Select(entry => KeyValuePair.Create(PythonText.Str(context.Budget, entry.Key), entry.Value)));
         }
 
-        context.Budget.Allocate(values.Count + namedValues.Count);
+        context.Budget.AllocateItems(values.Count + namedValues.Count);
         return new Arguments([.. values], [.. namedValues]);
     }
 

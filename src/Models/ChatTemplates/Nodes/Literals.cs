@@ -11,7 +11,7 @@ internal sealed class SequenceLiteral(Expression[] items, SequenceKind kind) : E
 {
     protected override object? EvaluateCore(RenderContext context)
     {
-        context.Budget.Allocate(items.Length);
+        context.Budget.AllocateItems(items.Length);
         return new TemplateSequence(Array.ConvertAll(items, item => item.Evaluate(context)), kind);
     }
 }
@@ -20,11 +20,13 @@ internal sealed class DictLiteral(KeyValuePair<Expression, Expression>[] entries
 {
     protected override object? EvaluateCore(RenderContext context)
     {
-        context.Budget.Allocate(4L * entries.Length);
+        context.Budget.AllocateEntries(entries.Length);
         TemplateDict dict = new();
         foreach (KeyValuePair<Expression, Expression> entry in entries)
         {
-            dict.Set(entry.Key.Evaluate(context), entry.Value.Evaluate(context));
+            object? key = entry.Key.Evaluate(context);
+            context.Budget.Scan((key as string)?.Length ?? 0);
+            dict.Set(key, entry.Value.Evaluate(context));
         }
 
         return dict;

@@ -18,6 +18,7 @@ internal sealed class MacroDefinition(string name, KeyValuePair<string, Expressi
     {
         Scope scope = new(defined);
         TemplateDict others = new();
+        context.Budget.AllocateEntries(arguments.Named.Length + parameters.Length);
         foreach (KeyValuePair<string, object?> one in arguments.Named)
         {
             others.Set(one.Key, one.Value);
@@ -53,6 +54,7 @@ internal sealed class MacroDefinition(string name, KeyValuePair<string, Expressi
             scope.Set(parameter, value);
         }
 
+        context.Budget.Step((long)parameters.Length * (others.Count + 1));
         TemplateDict kwargs = new();
         foreach (KeyValuePair<object?, object?> entry in others.Entries)
         {

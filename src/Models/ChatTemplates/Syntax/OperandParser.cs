@@ -101,7 +101,7 @@ internal sealed class OperandParser(TokenCursor cursor)
     public FilterApplication ReadFilter(ExpressionParser expressions)
     {
         int line = cursor.Current.Line;
-        string name = cursor.TakeName();
+        string name = ReadDottedName();
         return new FilterApplication(line, name, cursor.Current.IsSymbol("(") ? ReadArguments(expressions) : ArgumentList.None);
     }
 
@@ -250,14 +250,30 @@ internal sealed class OperandParser(TokenCursor cursor)
 
     private bool IsSliceMark() => cursor.Current.IsSymbol(":") || cursor.Current.IsSymbol("]");
 
+    // Jinja allows dots in the names of filters and tests: "x|trim.upper()" is one filter, which nobody has.
+    private string ReadDottedName()
+    {
+        List<string> parts = [cursor.TakeName()];
+        while (cursor.TrySymbol("."))
+        {
+            parts.Add(cursor.TakeName());
+        }
+
+        return string.Join('.', parts);
+    }
+
     private TestCall ReadTest(int line, Expression value, ExpressionParser expressions)
     {
         bool isNegated = cursor.TryName("not");
-        string name = cursor.TakeName();
+        string name = ReadDottedName();
         ArgumentList arguments = ArgumentList.None;
         if (cursor.Current.IsSymbol("("))
         {
             arguments = ReadArguments(expressions);
+        }
+        else if (cursor.Current.IsName("is"))
+        {
+            throw cursor.Error("tests cannot be chained with 'is'");
         }
         else if (StartsTestArgument())
         {
@@ -275,7 +291,7 @@ internal sealed class OperandParser(TokenCursor cursor)
         {
             TokenKind.Text or TokenKind.Integer or TokenKind.Float => true,
             TokenKind.Symbol => token.Text is "[" or "{",
-            TokenKind.Name => token.Text is not ("else" or "or" or "and" or "is" or "if" or "in" or "not"),
+            TokenKind.Name => token.Text is not ("else" or "or" or "and" or "if" or "in" or "not"),
             _ => false,
         };
     }

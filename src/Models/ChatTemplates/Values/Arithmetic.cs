@@ -24,7 +24,7 @@ internal static class Arithmetic
                 budget.Allocate((long)a.Length + b.Length);
                 return a + b;
             case ("+", TemplateSequence a, TemplateSequence b) when a.Kind == b.Kind && a.Kind is (SequenceKind.List or SequenceKind.Tuple):
-                budget.Allocate((long)a.Items.Length + b.Items.Length);
+                budget.AllocateItems((long)a.Items.Length + b.Items.Length);
                 return new TemplateSequence([.. a.Items, .. b.Items], a.Kind);
             case ("*", string or TemplateSequence, _) when Numbers.IsInteger(right):
                 return Repeat(budget, left, Numbers.ToBig(right!));
@@ -127,13 +127,20 @@ internal static class Arithmetic
     {
         int length = value is string text ? text.Length : ((TemplateSequence)value!).Items.Length;
         int times = count.Sign <= 0 || length == 0 ? 0 : (int)BigInteger.Min(count, int.MaxValue);
-        budget.Allocate((long)times * length);
         if (value is string repeated)
         {
-            return string.Concat(Enumerable.Repeat(repeated, times));
+            budget.Allocate((long)times * length);
+            return string.Create(times * length, repeated, static (all, one) =>
+            {
+                for (int at = 0; at < all.Length; at += one.Length)
+                {
+                    one.CopyTo(all[at..]);
+                }
+            });
         }
 
         TemplateSequence sequence = (TemplateSequence)value!;
+        budget.AllocateItems((long)times * length);
         return new TemplateSequence([.. Enumerable.Repeat(sequence.Items, times).SelectMany(items => items)], sequence.Kind);
     }
 }

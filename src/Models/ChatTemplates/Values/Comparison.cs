@@ -94,12 +94,15 @@ internal static class Comparison
         switch (container)
         {
             case string text when item is string part:
-                budget.Scan(text.Length);
+                budget.Search(text, part);
                 return text.Contains(part, StringComparison.Ordinal);
             case string:
                 (item as Undefined)?.Fail();
                 throw new ChatTemplateException($"'in <string>' requires string as left operand, not {PythonTypes.NameOf(item)}");
+            case TemplateDict when item is TemplateDict or TemplateSequence { Kind: SequenceKind.List }:
+                throw new ChatTemplateException($"unhashable type: '{PythonTypes.NameOf(item)}'");
             case TemplateDict dict:
+                budget.Scan((item as string)?.Length ?? 0);
                 return dict.TryGet(item, out _);
             default:
                 return Iteration.ItemsOf(budget, container).Any(one => AreEqual(budget, one, item));

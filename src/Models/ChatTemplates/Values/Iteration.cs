@@ -25,11 +25,12 @@ internal static class Iteration
         value is TemplateSequence or TemplateIterator or TemplateDict or string or Undefined or LoopState;
 
     /// <summary>The length of a value, or false when it has none.</summary>
-    public static bool TryLength(object? value, out long length)
+    public static bool TryLength(RenderBudget budget, object? value, out long length)
     {
         switch (value)
         {
             case string text:
+                budget.Scan(text.Length);
                 length = CodePoints.Count(text);
                 return true;
             case TemplateSequence sequence:
@@ -49,20 +50,20 @@ internal static class Iteration
 
     public static object?[] KeysOf(RenderBudget budget, TemplateDict dict)
     {
-        budget.Allocate(dict.Count);
+        budget.AllocateItems(dict.Count);
         return [.. dict.Entries.Select(entry => entry.Key)];
     }
 
     /// <summary>The entries of a dictionary as pairs.</summary>
     public static object?[] PairsOf(RenderBudget budget, TemplateDict dict)
     {
-        budget.Allocate(3L * dict.Count);
+        budget.AllocateEntries(dict.Count);
         return [.. dict.Entries.Select(entry => TemplateSequence.Tuple(entry.Key, entry.Value))];
     }
 
     private static object?[] PointsOf(RenderBudget budget, string text)
     {
-        budget.Allocate(2L * text.Length);
+        budget.AllocateItems(text.Length);
         return CodePoints.Split(text);
     }
 }

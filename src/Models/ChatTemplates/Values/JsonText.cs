@@ -23,6 +23,7 @@ internal sealed class JsonText(RenderBudget budget, bool ensureAscii, string? in
     private void Append(object? value, int depth)
     {
         budget.CheckValueDepth(depth);
+        budget.Step(4);
         int before = _text.Length;
         switch (value)
         {
@@ -146,6 +147,7 @@ internal sealed class JsonText(RenderBudget budget, bool ensureAscii, string? in
                     break;
                 case < ' ':
                 case > '\u007f' when ensureAscii:
+                    budget.Allocate(5);
                     _text.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}");
                     break;
                 default:

@@ -50,6 +50,7 @@ internal static class PythonText
     private static void AppendRepr(RenderBudget budget, StringBuilder text, object? value, int depth)
     {
         budget.CheckValueDepth(depth);
+        budget.Step(4);
         int before = text.Length;
         switch (value)
         {
@@ -57,7 +58,7 @@ internal static class PythonText
                 text.Append("None");
                 break;
             case string quoted:
-                AppendQuoted(text, quoted);
+                AppendQuoted(budget, text, quoted);
                 break;
             case TemplateSequence sequence:
                 AppendSequence(budget, text, sequence, depth + 1);
@@ -123,8 +124,9 @@ internal static class PythonText
         text.Append('}');
     }
 
-    private static void AppendQuoted(StringBuilder text, string value)
+    private static void AppendQuoted(RenderBudget budget, StringBuilder text, string value)
     {
+        budget.Scan(value.Length);
         char quote = value.Contains('\'', StringComparison.Ordinal) && !value.Contains('"', StringComparison.Ordinal) ? '"' : '\'';
         text.Append(quote);
         for (int i = 0; i < value.Length; i++)
@@ -140,6 +142,8 @@ internal static class PythonText
             }
             else
             {
+                // Each escape is a small text of its own on the way.
+                budget.Allocate(16);
                 i += AppendOther(text, value, i);
             }
         }

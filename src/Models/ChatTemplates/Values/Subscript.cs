@@ -9,6 +9,8 @@ internal static class Subscript
     public static object? Item(RenderContext context, object? value, object? key)
     {
         (value as Undefined)?.Fail();
+        context.Budget.Scan((value as string)?.Length ?? 0);
+        context.Budget.Scan((key as string)?.Length ?? 0);
         if (TryItem(context.Budget, value, key, out object? item) || (key is string name && Attributes.TryGet(context, value, name, out item)))
         {
             return item;
@@ -35,7 +37,7 @@ internal static class Subscript
         (value as Undefined)?.Fail();
         if (value is not string && value is not TemplateSequence { IsIndexable: true })
         {
-            return new Undefined($"{PythonTypes.NameOf(value)} object cannot be sliced");
+            throw new ChatTemplateException($"'{PythonTypes.NameOf(value)}' object cannot be sliced");
         }
 
         long stride = Bound(step, 1);
@@ -45,6 +47,7 @@ internal static class Subscript
         }
 
         string? text = value as string;
+        context.Budget.Scan(text?.Length ?? 0);
         if (text is not null && stride == 1 && !CodePoints.HasSurrogates(text))
         {
             long from = Clamp(start, 0, text.Length, 0, text.Length);
@@ -54,7 +57,7 @@ internal static class Subscript
 
         object?[] items = text is null ? ((TemplateSequence)value).Items : Iteration.ItemsOf(context.Budget, text);
         List<object?> taken = Take(items, start, stop, stride);
-        context.Budget.Allocate(taken.Count);
+        context.Budget.AllocateItems(taken.Count);
         return text is null
             ? new TemplateSequence([.. taken], ((TemplateSequence)value).Kind is SequenceKind.Tuple ? SequenceKind.Tuple : SequenceKind.List)
             : string.Concat(taken.Cast<string>());
