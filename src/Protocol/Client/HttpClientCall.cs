@@ -1,6 +1,5 @@
 using System.IO.Pipelines;
 using System.Net;
-using System.Net.Http.Headers;
 using Grpc.Core;
 using Grpc.Wire;
 
@@ -157,9 +156,9 @@ internal sealed partial class HttpClientCall<TRequest, TResponse>(
             VersionPolicy = HttpVersionPolicy.RequestVersionExact,
             Content = new PushContent(request is null ? PushAsync : (stream, _) => SendSingleAsync(stream, request)),
         };
-        message.Headers.TE.Add(new TransferCodingWithQualityHeaderValue("trailers"));
-        message.Headers.Add(GrpcHeaders.AcceptEncoding, GrpcHeaders.AcceptedEncodings);
-        message.Headers.UserAgent.Add(new ProductInfoHeaderValue("grpc-inferenceserver", typeof(GrpcChannel).Assembly.GetName().Version?.ToString(3)));
+        message.Headers.TryAddWithoutValidation("te", "trailers");
+        message.Headers.TryAddWithoutValidation("user-agent", GrpcHeaders.UserAgent);
+        message.Headers.TryAddWithoutValidation(GrpcHeaders.AcceptEncoding, GrpcHeaders.AcceptedEncodings);
         foreach (Metadata.Entry entry in options.Headers ?? Metadata.Empty)
         {
             if (entry.Key == RequestEncodingKey)

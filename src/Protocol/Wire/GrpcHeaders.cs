@@ -13,6 +13,9 @@ internal static class GrpcHeaders
     public const string Identity = "identity";
     public const string AcceptedEncodings = "identity,gzip";
 
+    /// <summary>What our client calls itself: <c>grpc-</c>, a name, a version.</summary>
+    public static readonly string UserAgent = $"grpc-inferenceserver/{typeof(GrpcHeaders).Assembly.GetName().Version?.ToString(3)}";
+
     public static bool IsGrpcContentType(string? contentType) =>
         contentType is not null
         && contentType.StartsWith(ContentType, StringComparison.OrdinalIgnoreCase)

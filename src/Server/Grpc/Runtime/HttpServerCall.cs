@@ -192,8 +192,11 @@ internal sealed class HttpServerCall : ServerCallContext
         }
     }
 
+    /// <summary>Joins a method's own token with the call's; methods mostly pass the call's, which needs no joining.</summary>
     private CancellationTokenSource? Link(CancellationToken cancellationToken) =>
-        cancellationToken.CanBeCanceled ? CancellationTokenSource.CreateLinkedTokenSource(_cancellation.Token, cancellationToken) : null;
+        cancellationToken.CanBeCanceled && cancellationToken != _cancellation.Token
+            ? CancellationTokenSource.CreateLinkedTokenSource(_cancellation.Token, cancellationToken)
+            : null;
 
     /// <summary>A deadline that has passed counts more than what the method answered after it.</summary>
     private Status Overruled(Status status) =>
