@@ -53,6 +53,10 @@ public static class ExternalTools
     public static Task<ToolResult> RunScriptAsync(Tool interpreter, string script, params string[] arguments) =>
         RunAsync(interpreter, [Path.Combine(ScriptFolder!, script), .. arguments]);
 
+    /// <summary>Starts a script that serves until its standard input ends; the caller reads its output, closes its input and disposes it.</summary>
+    public static Process StartScript(Tool interpreter, string script, params string[] arguments) =>
+        Start(Find(interpreter) ?? throw new InvalidOperationException(WhyMissing(interpreter)), [Path.Combine(ScriptFolder!, script), .. arguments]);
+
     /// <summary>Runs a program to its end.</summary>
     /// <exception cref="TimeoutException">It took more than two minutes and was killed.</exception>
     public static async Task<ToolResult> RunAsync(Tool tool, IReadOnlyList<string> arguments, string input = "")
