@@ -1,4 +1,6 @@
+using InferenceServer.AdapterStore;
+
 namespace InferenceServer.Engine.KvBlocks;
 
-/// <summary>One adapter of a stack: which bytes, and how strongly.</summary>
-public readonly record struct StackedAdapter(string Name, string Digest, float Weight);
+/// <summary>One adapter of a stack: which version, and how strongly.</summary>
+public readonly record struct StackedAdapter(AdapterId Id, float Weight);

@@ -12,6 +12,7 @@ public sealed record SamplingSettings
     private const float SmallestTemperature = 1e-4f;
 
     private const int MaxLogitBias = 1024;
+    private const float MaxBias = 100f;
 
     /// <summary>0 is greedy.</summary>
     public float Temperature { get; init; } = 1f;
@@ -59,9 +60,9 @@ public sealed record SamplingSettings
                 throw new InvalidRequestException("sampling.logit_bias", $"token {token} is not in the vocabulary of {vocabularySize}");
             }
 
-            if (float.IsNaN(value) || float.IsPositiveInfinity(value))
+            if (!(Math.Abs(value) <= MaxBias))
             {
-                throw new InvalidRequestException("sampling.logit_bias", $"{value} for token {token} is not a finite number");
+                throw new InvalidRequestException("sampling.logit_bias", $"{value} for token {token} is not in [-{MaxBias}, {MaxBias}]");
             }
         }
 

@@ -161,7 +161,7 @@ public sealed class Scheduler
     private void Append(Sequence sequence, int token)
     {
         sequence.Append(token);
-        if (sequence.EndsWith(token))
+        if (sequence.IsEnd(token, sequence.NewTokenCount))
         {
             sequence.FinishReason = FinishReason.Stop;
         }

@@ -22,7 +22,7 @@ public sealed class SchedulerOptions : IValidatableObject
     /// Most requests that wait (for an adapter or for room) before new ones are refused. Default 1024: more than a client's patience;
     /// a refusal with a delay is better than a wait without an end.
     /// </summary>
-    [Range(0, 1 << 24)]
+    [Range(1, 1 << 24)]
     public int MaxWaiting { get; set; } = 1024;
 
     /// <summary>

@@ -8,7 +8,7 @@ namespace InferenceServer.Engine.Scheduling;
 /// writes; another thread may read <see cref="Tokens"/> up to a <see cref="TokenCount"/> that it has read before: tokens are only
 /// ever appended, also across a preemption.
 /// </summary>
-public sealed class Sequence
+public class Sequence
 {
     private readonly int[] _tokens;
     private readonly int[] _endTokens;
@@ -124,5 +124,6 @@ public sealed class Sequence
         Volatile.Write(ref _tokenCount, _tokenCount + 1);
     }
 
-    internal bool EndsWith(int token) => NewTokenCount >= MinNewTokens && Array.IndexOf(_endTokens, token) >= 0;
+    /// <summary>Whether a token ends the sequence when it is the new token of this number, counted from 1.</summary>
+    public bool IsEnd(int token, int newTokenNumber) => newTokenNumber >= MinNewTokens && Array.IndexOf(_endTokens, token) >= 0;
 }

@@ -1,3 +1,4 @@
+using InferenceServer.AdapterStore;
 using InferenceServer.Engine.KvBlocks;
 using Xunit;
 
@@ -5,7 +6,7 @@ namespace InferenceServer.UnitTests.Engine.KvBlocks;
 
 public sealed class PrefixCacheTests
 {
-    private static readonly AdapterStack s_a = new([new StackedAdapter("a", "1", 1f)]);
+    private static readonly AdapterStack s_a = new([new StackedAdapter(new AdapterId("a", "1"), 1f)]);
 
     [Fact]
     public void A_chain_is_found_as_far_as_its_tokens_agree()
@@ -42,16 +43,16 @@ public sealed class PrefixCacheTests
     {
         AdapterStack[] stacks =
         [
-            new([new StackedAdapter("a", "b@c", 1f)]),
-            new([new StackedAdapter("a@b", "c", 1f)]),
-            new([new StackedAdapter("a", "b", 1f), new StackedAdapter("c", "", 1f)]),
-            new([new StackedAdapter("a", "b", 1f)]),
-            new([new StackedAdapter("a", "b", 1.0000001f)]),
+            new([new StackedAdapter(new AdapterId("a", "b@c"), 1f)]),
+            new([new StackedAdapter(new AdapterId("a@b", "c"), 1f)]),
+            new([new StackedAdapter(new AdapterId("a", "b"), 1f), new StackedAdapter(new AdapterId("c", ""), 1f)]),
+            new([new StackedAdapter(new AdapterId("a", "b"), 1f)]),
+            new([new StackedAdapter(new AdapterId("a", "b"), 1.0000001f)]),
             AdapterStack.Base,
         ];
 
         Assert.Equal(stacks.Length, stacks.Distinct().Count());
-        Assert.Equal(s_a, new AdapterStack([new StackedAdapter("a", "1", 1f)]));
+        Assert.Equal(s_a, new AdapterStack([new StackedAdapter(new AdapterId("a", "1"), 1f)]));
     }
 
     [Fact]
@@ -113,7 +114,7 @@ public sealed class PrefixCacheTests
         PrefixCache cache = new(new KvBlockPool(2), 1);
         for (int i = 0; i < 100; i++)
         {
-            PrefixRoot root = cache.OpenRoot(new AdapterStack([new StackedAdapter("a", $"{i}", 1f)]), 0);
+            PrefixRoot root = cache.OpenRoot(new AdapterStack([new StackedAdapter(new AdapterId("a", $"{i}"), 1f)]), 0);
             Release(cache, Fill(cache, root, [1, 2]));
             cache.CloseRoot(root);
         }

@@ -77,7 +77,7 @@ internal sealed class PretendMachine
 
         foreach (StackedAdapter adapter in stack.Adapters)
         {
-            hash = (hash ^ (uint)adapter.Digest[0] ^ BitConverter.SingleToUInt32Bits(adapter.Weight)) * 16777619;
+            hash = (hash ^ (uint)adapter.Id.Digest[0] ^ BitConverter.SingleToUInt32Bits(adapter.Weight)) * 16777619;
         }
 
         return (int)((hash ^ (hash >> 15)) % Vocabulary);

@@ -1,3 +1,4 @@
+using InferenceServer.AdapterStore;
 using InferenceServer.Engine.KvBlocks;
 using InferenceServer.Engine.Requests;
 using InferenceServer.Engine.Scheduling;
@@ -11,10 +12,10 @@ public sealed class SchedulerModelTests
     private static readonly AdapterStack[] s_stacks =
     [
         AdapterStack.Base,
-        new([new StackedAdapter("a", "1", 1f)]),
-        new([new StackedAdapter("b", "2", 1f)]),
-        new([new StackedAdapter("b", "2", 0.5f)]),
-        new([new StackedAdapter("a", "1", 1f), new StackedAdapter("b", "2", 1f)]),
+        new([new StackedAdapter(new AdapterId("a", "1"), 1f)]),
+        new([new StackedAdapter(new AdapterId("b", "2"), 1f)]),
+        new([new StackedAdapter(new AdapterId("b", "2"), 0.5f)]),
+        new([new StackedAdapter(new AdapterId("a", "1"), 1f), new StackedAdapter(new AdapterId("b", "2"), 1f)]),
     ];
 
     public static TheoryData<int, bool> Workloads()

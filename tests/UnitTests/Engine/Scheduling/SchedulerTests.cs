@@ -1,3 +1,4 @@
+using InferenceServer.AdapterStore;
 using InferenceServer.Engine.KvBlocks;
 using InferenceServer.Engine.Requests;
 using InferenceServer.Engine.Scheduling;
@@ -140,7 +141,7 @@ public sealed class SchedulerTests
         Add(scheduler, 16, 1, Stack("a", 1f));
         RunToEnd(scheduler);
 
-        foreach (AdapterStack stack in new[] { AdapterStack.Base, Stack("b", 1f), Stack("a", 0.5f), new([new("a", "a", 1f), new("a", "a", 1f)]) })
+        foreach (AdapterStack stack in new[] { AdapterStack.Base, Stack("b", 1f), Stack("a", 0.5f), new([new StackedAdapter(new AdapterId("a", "a"), 1f), new StackedAdapter(new AdapterId("a", "a"), 1f)]) })
         {
             Sequence other = Add(scheduler, 16, 1, stack);
             RunToEnd(scheduler);
@@ -225,7 +226,7 @@ public sealed class SchedulerTests
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
-    private static AdapterStack Stack(string name, float weight) => new([new StackedAdapter(name, name, weight)]);
+    private static AdapterStack Stack(string name, float weight) => new([new StackedAdapter(new AdapterId(name, name), weight)]);
 
     private static void RunToEnd(Scheduler scheduler)
     {

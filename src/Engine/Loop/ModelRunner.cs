@@ -1,0 +1,186 @@
+using InferenceServer.Engine.KvBlocks;
+using InferenceServer.Engine.Merging;
+using InferenceServer.Engine.Requests;
+using InferenceServer.Engine.Sampling;
+using InferenceServer.Engine.Scheduling;
+using InferenceServer.Engine.Streaming;
+using InferenceServer.Models.Transformer;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Steps;
+
+namespace InferenceServer.Engine.Loop;
+
+/// <summary>
+/// Runs a plan: fills the step's integers, one forward, one download of logits, one draw for each sampled row. Belongs to the loop's
+/// thread; a warm run allocates nothing.
+/// </summary>
+internal sealed class ModelRunner : IDisposable
+{
+    private readonly IComputeBackend _backend;
+    private readonly TransformerModel _model;
+    private readonly KvCache _cache;
+    private readonly StepInputs _step;
+    private readonly Sampler _sampler;
+    private readonly int[] _tokens;
+    private readonly SampleStatus[] _statuses;
+    private float[] _logits = [];
+
+    public ModelRunner(TransformerModel model, IComputeBackend backend, SchedulerOptions options, int blockCount)
+    {
+        _model = model;
+        _backend = backend;
+        _cache = backend.CreateKvCache(model.KvShape(blockCount, options.KvBlockSize));
+        _step = new StepInputs(options.MaxBatchTokens, options.MaxRunningSequences);
+        _sampler = new Sampler(model.Config.VocabularySize);
+        _tokens = new int[options.MaxRunningSequences];
+        _statuses = new SampleStatus[options.MaxRunningSequences];
+    }
+
+    /// <summary>The adapter in the base weights; null for none.</summary>
+    public MergedState? Merged { get; private set; }
+
+    /// <summary>Device bytes of the KV cache.</summary>
+    public long CacheBytes => _cache.ByteCount;
+
+    /// <summary>By planned sequence: the token drawn, -1 where there is none.</summary>
+    public ReadOnlySpan<int> Tokens => _tokens;
+
+    /// <summary>By planned sequence; meaningful where it is sampled.</summary>
+    public ReadOnlySpan<SampleStatus> Statuses => _statuses;
+
+    /// <summary>Changes the base between two steps; on an exception the base is unmerged.</summary>
+    public void ChangeBase(MergedState? merged)
+    {
+        Merged = null;
+        _model.RemoveFolded();
+        if (merged is null)
+        {
+            return;
+        }
+
+        try
+        {
+            _model.Install(merged.Folded);
+            Merged = merged;
+        }
+        catch
+        {
+            _model.RemoveFolded();
+            throw;
+        }
+    }
+
+    public void Run(StepPlan plan)
+    {
+        Fill(plan);
+        TensorView view = _model.Forward(_step, _cache);
+        int vocabulary = _sampler.VocabularySize;
+        int count = view.Rows * vocabulary;
+        if (_logits.Length < count)
+        {
+            // Grows to the widest step seen; the vocabulary times all sequences may be much more than is ever used.
+            _logits = new float[count];
+        }
+
+        _backend.Read(view, _logits.AsSpan(0, count));
+        int row = 0;
+        for (int i = 0; i < plan.Sequences.Length; i++)
+        {
+            _tokens[i] = -1;
+            if (plan.Sequences[i].IsSampled)
+            {
+                Generation generation = (Generation)plan.Sequences[i].Sequence;
+                _statuses[i] = Sample(generation, _logits.AsSpan(row++ * vocabulary, vocabulary), out _tokens[i]);
+            }
+        }
+    }
+
+    /// <summary>Lets go of everything that a step refers to, so that an idle engine keeps no adapter alive.</summary>
+    public void Clear() => _step.Clear();
+
+    public void Dispose()
+    {
+        _step.Clear();
+        _cache.Dispose();
+    }
+
+    private SampleStatus Sample(Generation generation, Span<float> logits, out int token)
+    {
+        int produced = generation.NewTokenCount;
+        ReadOnlySpan<int> banned = produced + 1 < generation.MinNewTokens ? generation.EndTokens : [];
+        Span<TokenLogprob> logprobs = generation.Logprobs is null ? [] : generation.Logprobs.At(produced);
+        return _sampler.Sample(generation.Sampling, generation.Tokens, generation.PromptLength, banned, logits, logprobs, out token);
+    }
+
+    private void Fill(StepPlan plan)
+    {
+        _step.Clear();
+        AdapterStack? lastStack = null;
+        AdapterStack? lastSampledStack = null;
+        foreach (ref readonly PlannedSequence item in plan.Sequences)
+        {
+            Generation generation = (Generation)item.Sequence;
+            int row = _step.AddSequence(generation.Tokens.Slice(item.FirstPosition, item.TokenCount), item.FirstPosition, generation.Blocks);
+            int sampled = item.IsSampled ? _step.AddSampledRow(row + item.TokenCount - 1) : -1;
+            AddAdapters(_step.Lora, generation, row, item.TokenCount, generation.Stack.Equals(lastStack));
+            AddRestored(_step.Restore, generation.Stack, row, item.TokenCount);
+            lastStack = generation.Stack;
+            if (sampled >= 0)
+            {
+                AddAdapters(_step.SampledLora, generation, sampled, 1, generation.Stack.Equals(lastSampledStack));
+                AddRestored(_step.SampledRestore, generation.Stack, sampled, 1);
+                lastSampledStack = generation.Stack;
+            }
+        }
+    }
+
+    private void AddAdapters(LoraBatch batch, Generation generation, int first, int count, bool isSameStack)
+    {
+        bool isMergedTenant = Merged is not null && generation.Stack.Equals(Merged.Stack);
+        if (generation.Stack.IsBase || (isMergedTenant && Merged!.Residual is null))
+        {
+            return;
+        }
+
+        if (isSameStack)
+        {
+            batch.ExtendGroup(count);
+            return;
+        }
+
+        batch.BeginGroup(first, count);
+        if (isMergedTenant)
+        {
+            batch.AddEntry(Merged!.Residual!, 1f);
+            return;
+        }
+
+        for (int i = 0; i < generation.Adapters.Length; i++)
+        {
+            batch.AddEntry(generation.Adapters[i], generation.Stack.Adapters[i].Weight);
+        }
+    }
+
+    private void AddRestored(LoraBatch batch, AdapterStack stack, int first, int count)
+    {
+        if (Merged is null || stack.Equals(Merged.Stack))
+        {
+            return;
+        }
+
+        if (EndsAt(batch, first))
+        {
+            batch.ExtendGroup(count);
+            return;
+        }
+
+        batch.BeginGroup(first, count);
+        batch.AddEntry(Merged.Inverse!, 1f);
+    }
+
+    private static bool EndsAt(LoraBatch batch, int row)
+    {
+        ReadOnlySpan<LoraGroup> groups = batch.Groups;
+        return !groups.IsEmpty && groups[^1].FirstRow + groups[^1].RowCount == row;
+    }
+}
