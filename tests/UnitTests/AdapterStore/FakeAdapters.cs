@@ -54,11 +54,13 @@ internal sealed class FakeAdapters : IAdapterSource
 
     public AdapterCache CreateCache(long hostBytes, long deviceBytes, Action<Action>? run = null, int parallel = 2, double lowWater = 1) => new(
         this,
-        weights => new Device(this, weights),
+        CreateDevice,
         WeightFormat.F32,
         new AdapterCacheOptions { HostBudgetBytes = hostBytes, DeviceBudgetBytes = deviceBytes, MaxParallelLoads = parallel, HostLowWater = lowWater },
         TimeProvider.System,
         run ?? (work => ThreadPool.UnsafeQueueUserWorkItem(static action => action(), work, false)));
+
+    public DeviceAdapter CreateDevice(AdapterWeights weights) => new Device(this, weights);
 
     public static bool IsAlive(AdapterLease lease) => lease.IsHeld && !((Device)lease.Adapter).IsDisposed;
 

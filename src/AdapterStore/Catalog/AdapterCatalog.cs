@@ -1,0 +1,389 @@
+using System.Diagnostics.CodeAnalysis;
+using InferenceServer.AdapterStore.Cache;
+using InferenceServer.AdapterStore.Import;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Adapters;
+using InferenceServer.Tensors.Safetensors;
+
+namespace InferenceServer.AdapterStore.Catalog;
+
+/// <summary>
+/// The adapters on disk. <c>root/adapters/NAME/DIGEST/</c> holds the files of a version, <c>root/adapters/NAME/catalog.json</c> says which
+/// versions there are and which is current. Every change is made durable in an order such that a crash leaves the old state or the new.
+/// </summary>
+/// <remarks>
+/// Upload: files and record are written and synced in <c>root/staging</c>, the folder is renamed into place, then catalog.json is
+/// replaced - that is the moment of the change. What is damaged goes to <c>root/quarantine</c> at start and is reported in
+/// <see cref="Problems"/>; everything else is served.
+/// </remarks>
+public sealed class AdapterCatalog : IAdapterSource, IDisposable
+{
+    private readonly AdapterCatalogOptions _options;
+    private readonly PeftImporter _importer;
+    private readonly ModelShape _model;
+    private readonly string _fingerprint;
+    private readonly TimeProvider _time;
+    private readonly CatalogDisk _disk;
+
+    // Guards what is below and orders changes of the disk; a change is a few small writes.
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, NameState> _names = new(StringComparer.Ordinal);
+    private readonly HashSet<AdapterUpload> _uploads = [];
+    private readonly List<CatalogProblem> _problems = [];
+
+    /// <summary>Opens the catalog: cleans up after a crash, verifies every record, puts damaged ones aside.</summary>
+    /// <param name="options">Where, and how many versions.</param>
+    /// <param name="model">The base model that adapters must fit.</param>
+    /// <param name="time">The clock of the records.</param>
+    /// <exception cref="IOException">The folder cannot be used, or another process uses it.</exception>
+    public AdapterCatalog(AdapterCatalogOptions options, ModelShape model, TimeProvider? time = null)
+        : this(options, model, time, new StoreFiles())
+    {
+    }
+
+    internal AdapterCatalog(AdapterCatalogOptions options, ModelShape model, TimeProvider? time, StoreFiles files)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(model);
+        _options = options;
+        _model = model;
+        _time = time ?? TimeProvider.System;
+        _importer = new PeftImporter(model, options.Limits);
+        _fingerprint = BaseFingerprint.Compute(model);
+        _disk = new CatalogDisk(options, files);
+        try
+        {
+            _disk.Recover(_problems, (name, list, records) => _names.Add(name, new NameState(list, records)));
+        }
+        catch
+        {
+            _disk.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What was found damaged and put aside, and clean-ups that failed.</summary>
+    public IReadOnlyList<CatalogProblem> Problems
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _problems];
+            }
+        }
+    }
+
+    /// <summary>Names of uploads in progress.</summary>
+    public IReadOnlyList<string> PendingUploads
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _uploads.Select(upload => upload.Name)];
+            }
+        }
+    }
+
+    /// <summary>The current version of every name, by name.</summary>
+    public IReadOnlyList<AdapterRecord> List()
+    {
+        lock (_lock)
+        {
+            return [.. _names.Values.Select(state => state.Current).OfType<AdapterRecord>().OrderBy(record => record.Name, StringComparer.Ordinal)];
+        }
+    }
+
+    /// <summary>All stored versions of a name, oldest first; empty when there is none.</summary>
+    public IReadOnlyList<AdapterRecord> Versions(string name)
+    {
+        lock (_lock)
+        {
+            return _names.TryGetValue(name, out NameState? state) ? [.. state.List.Versions.Select(digest => state.Records[digest])] : [];
+        }
+    }
+
+    /// <summary>The record of <c>name</c> (its current version) or of <c>name@digest</c>.</summary>
+    /// <exception cref="AdapterNotFoundException">There is none.</exception>
+    public AdapterRecord Get(string nameOrId) => TryGet(nameOrId, out AdapterRecord? record) ? record : throw new AdapterNotFoundException(nameOrId);
+
+    /// <summary>The record of <c>name</c> (its current version) or of <c>name@digest</c>, if there is one.</summary>
+    public bool TryGet(string nameOrId, [NotNullWhen(true)] out AdapterRecord? record)
+    {
+        ArgumentNullException.ThrowIfNull(nameOrId);
+        lock (_lock)
+        {
+            record = AdapterId.TryParse(nameOrId, out AdapterId id)
+                ? _names.GetValueOrDefault(id.Name)?.Records.GetValueOrDefault(id.Digest)
+                : _names.GetValueOrDefault(nameOrId)?.Current;
+            return record is not null;
+        }
+    }
+
+    /// <summary>Starts an upload under a name, new or not.</summary>
+    /// <exception cref="AdapterFormatException">The name may not be used.</exception>
+    /// <exception cref="AdapterStorageException">The disk is full or fails.</exception>
+    public AdapterUpload BeginUpload(string name)
+    {
+        AdapterName.Check(name);
+        string folder;
+        try
+        {
+            folder = _disk.CreateStaging();
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new AdapterStorageException(name, "receiving", error);
+        }
+
+        AdapterUpload upload = new(this, _disk.Files, name, folder, _options.Limits);
+        lock (_lock)
+        {
+            _uploads.Add(upload);
+        }
+
+        return upload;
+    }
+
+    /// <summary>Takes an adapter from a local folder, through the same door as an upload.</summary>
+    /// <param name="name">Name to give it.</param>
+    /// <param name="folder">Folder with adapter_config.json and adapter_model.safetensors.</param>
+    /// <param name="cancellation">Stops it; nothing is left behind.</param>
+    public AdapterRecord ImportFolder(string name, string folder, CancellationToken cancellation = default)
+    {
+        using AdapterUpload upload = BeginUpload(name);
+        byte[] buffer = new byte[1 << 20];
+        foreach ((AdapterFilePart part, string file) in
+            (ReadOnlySpan<(AdapterFilePart, string)>)[(AdapterFilePart.Config, PeftImporter.ConfigFileName), (AdapterFilePart.Weights, PeftImporter.WeightsFileName)])
+        {
+            string path = Path.Combine(folder, file);
+            if (!File.Exists(path))
+            {
+                throw new AdapterFormatException(file, "", "both files of the adapter", "no such file");
+            }
+
+            using FileStream source = new(path, FileMode.Open, FileAccess.Read, FileShare.Read);
+            for (int count = source.Read(buffer); count > 0; count = source.Read(buffer))
+            {
+                cancellation.ThrowIfCancellationRequested();
+                upload.Write(part, buffer.AsSpan(0, count));
+            }
+        }
+
+        return upload.Commit(cancellation);
+    }
+
+    /// <summary>Makes a stored version current (roll-back or roll-forward).</summary>
+    /// <exception cref="AdapterNotFoundException">There is no such version.</exception>
+    /// <exception cref="AdapterStorageException">The disk fails; the version before it stays current.</exception>
+    public AdapterRecord Activate(string name, string digest)
+    {
+        lock (_lock)
+        {
+            if (!_names.TryGetValue(name, out NameState? state) || !state.Records.TryGetValue(digest, out AdapterRecord? record))
+            {
+                throw new AdapterNotFoundException($"{name}@{digest}");
+            }
+
+            Change(name, "activating", () => Publish(name, state, state.List with { Current = digest }));
+            return record;
+        }
+    }
+
+    /// <summary>Deletes a name with all its versions; adapters in memory are unloaded by the cache's owner.</summary>
+    /// <returns>The versions that were deleted.</returns>
+    /// <exception cref="AdapterNotFoundException">There is no such name.</exception>
+    /// <exception cref="AdapterStorageException">The disk fails; nothing is deleted.</exception>
+    public IReadOnlyList<AdapterId> Delete(string name)
+    {
+        lock (_lock)
+        {
+            if (!_names.TryGetValue(name, out NameState? state))
+            {
+                throw new AdapterNotFoundException(name);
+            }
+
+            Change(name, "deleting", () =>
+            {
+                string trash = _disk.MoveNameToTrash(name);
+                _names.Remove(name);
+                Discard(trash);
+            });
+            return [.. state.List.Versions.Select(digest => new AdapterId(name, digest))];
+        }
+    }
+
+    /// <inheritdoc/>
+    public AdapterFootprint Measure(AdapterId id)
+    {
+        AdapterRecord record = Find(id);
+        return new AdapterFootprint(record.Manifest.HostBytes, record.Manifest.MatrixBytes);
+    }
+
+    /// <inheritdoc/>
+    public AdapterWeights Load(AdapterId id, CancellationToken cancellation)
+    {
+        AdapterRecord record = Find(id);
+        if (record.BaseFingerprint != _fingerprint)
+        {
+            throw new AdapterFormatException(
+                StoredVersion.RecordFileName, id.ToString(), $"an adapter validated against this base '{_model.Name}'", $"another base '{record.BaseModel}'; upload it again");
+        }
+
+        string folder = _disk.VersionFolder(id);
+        if (!Directory.Exists(folder))
+        {
+            // Deleted or pruned since it was found.
+            throw new AdapterNotFoundException(id.ToString());
+        }
+
+        try
+        {
+            StoredVersion.Check(folder, record);
+            Dictionary<string, float[]>? scales = record.Derived is null ? null : DerivedFile.Read(Path.Combine(folder, DerivedFile.FileName));
+            return _importer.Import(folder, id.ToString(), scales, cancellation).Weights;
+        }
+        catch (Exception error) when (error is InvalidDataException or SafetensorsFormatException)
+        {
+            throw new AdapterFormatException(PeftImporter.WeightsFileName, id.ToString(), "the files as they were stored", error.Message, error);
+        }
+    }
+
+    /// <summary>Lets go of the folder; uploads in progress are abandoned and cleaned up at the next start.</summary>
+    public void Dispose() => _disk.Dispose();
+
+    internal AdapterRecord Commit(AdapterUpload upload, StoredFile config, StoredFile weights, CancellationToken cancellation)
+    {
+        string digest = AdapterDigest.Combine(config.Bytes, Convert.FromHexString(config.Sha256), weights.Bytes, Convert.FromHexString(weights.Sha256));
+        AdapterId id = new(upload.Name, digest);
+        ImportedAdapter imported = _importer.Import(upload.Folder, id.ToString(), null, cancellation);
+        AdapterRecord record = new()
+        {
+            Name = id.Name,
+            Digest = digest,
+            CreatedAt = _time.GetUtcNow(),
+            Manifest = imported.Manifest,
+            Config = config,
+            Weights = weights,
+            HeaderSha256 = StoredVersion.HashHeader(Path.Combine(upload.Folder, PeftImporter.WeightsFileName)),
+            Derived = _disk.WriteDerived(upload.Folder, imported.OutputScales),
+            BaseModel = _model.Name,
+            BaseFingerprint = _fingerprint,
+        };
+        _disk.WriteRecord(upload.Folder, record);
+        cancellation.ThrowIfCancellationRequested();
+        lock (_lock)
+        {
+            NameState state = _names.GetValueOrDefault(id.Name) ?? new NameState(new VersionList(null, []), new Dictionary<string, AdapterRecord>());
+            Change(id.Name, "storing", () => Store(upload, record, state));
+            return _names[id.Name].Records[digest];
+        }
+    }
+
+    internal void EndUpload(AdapterUpload upload)
+    {
+        lock (_lock)
+        {
+            _uploads.Remove(upload);
+            Discard(upload.Folder);
+        }
+    }
+
+    // Lock held.
+    private void Store(AdapterUpload upload, AdapterRecord record, NameState state)
+    {
+        bool isStored = state.Records.TryGetValue(record.Digest, out AdapterRecord? stored) && stored.BaseFingerprint == _fingerprint;
+        if (!isStored)
+        {
+            // What may lie there was never recorded, or was validated against another base.
+            if (_disk.MoveVersionToTrash(record.Id) is { } trash)
+            {
+                Discard(trash);
+            }
+
+            _disk.MoveIntoPlace(upload.Folder, record.Id);
+        }
+
+        // Newest last; the same contents again are the same version.
+        List<string> versions = [.. state.List.Versions.Where(digest => digest != record.Digest), record.Digest];
+        List<string> dropped = versions.Count > _options.KeepVersions ? versions[..^_options.KeepVersions] : [];
+        NameState next = new(state.List, new Dictionary<string, AdapterRecord>(state.Records) { [record.Digest] = isStored ? stored! : record });
+        Publish(record.Name, next, new VersionList(record.Digest, versions[dropped.Count..]));
+        foreach (string digest in dropped)
+        {
+            try
+            {
+                if (_disk.MoveVersionToTrash(new AdapterId(record.Name, digest)) is { } trash)
+                {
+                    Discard(trash);
+                }
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            {
+                // The upload itself is done; what is left over goes at the next start.
+                _problems.Add(new CatalogProblem($"{record.Name}@{digest}", $"an old version was not removed: {error.Message}"));
+            }
+        }
+    }
+
+    // Lock held. The moment of the change is inside WriteList.
+    private void Publish(string name, NameState state, VersionList list)
+    {
+        _disk.WriteList(name, list);
+        _names[name] = new NameState(list, list.Versions.ToDictionary(digest => digest, digest => state.Records[digest], StringComparer.Ordinal));
+    }
+
+    // Lock held. After a failure memory follows what the disk says, which is the old state or, if only its last sync failed, the new.
+    private void Change(string name, string action, Action change)
+    {
+        VersionList? before = _names.GetValueOrDefault(name)?.List;
+        try
+        {
+            change();
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            if (_disk.TryReadName(name) is { } onDisk)
+            {
+                _names[name] = new NameState(onDisk.List, onDisk.Records);
+            }
+            else if (!_disk.HasName(name))
+            {
+                _names.Remove(name);
+            }
+
+            throw new AdapterStorageException(name, action, error, isChanged: !IsSame(before, _names.GetValueOrDefault(name)?.List));
+        }
+    }
+
+    private static bool IsSame(VersionList? left, VersionList? right) => left is null || right is null
+        ? left == right
+        : left.Current == right.Current && left.Versions.SequenceEqual(right.Versions);
+
+    // Lock held.
+    private void Discard(string folder)
+    {
+        try
+        {
+            _disk.Delete(folder);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            _problems.Add(new CatalogProblem(folder, $"a folder that is no longer needed was not removed: {error.Message}"));
+        }
+    }
+
+    private AdapterRecord Find(AdapterId id)
+    {
+        lock (_lock)
+        {
+            return _names.GetValueOrDefault(id.Name)?.Records.GetValueOrDefault(id.Digest) ?? throw new AdapterNotFoundException(id.ToString());
+        }
+    }
+
+    private sealed record NameState(VersionList List, IReadOnlyDictionary<string, AdapterRecord> Records)
+    {
+        public AdapterRecord? Current => List.Current is { } digest ? Records.GetValueOrDefault(digest) : null;
+    }
+}

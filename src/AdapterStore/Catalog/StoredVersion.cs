@@ -1,0 +1,89 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using InferenceServer.AdapterStore.Import;
+using InferenceServer.Tensors.Safetensors;
+
+namespace InferenceServer.AdapterStore.Catalog;
+
+/// <summary>The folder of one version: its files, and whether they still are what was stored.</summary>
+internal static class StoredVersion
+{
+    public const string RecordFileName = "record.json";
+
+    /// <summary>Reads the record of a folder and checks the files against it.</summary>
+    /// <exception cref="InvalidDataException">Something is missing or damaged.</exception>
+    public static AdapterRecord Read(string folder, AdapterId id, bool verifyContents)
+    {
+        AdapterRecord record = SealedJson.Read<AdapterRecord>(Path.Combine(folder, RecordFileName));
+        if (record.Id != id)
+        {
+            throw new InvalidDataException($"{RecordFileName} is of {record.Id}");
+        }
+
+        Check(folder, record);
+        if (verifyContents)
+        {
+            CheckHash(folder, PeftImporter.ConfigFileName, record.Config);
+            CheckHash(folder, PeftImporter.WeightsFileName, record.Weights);
+            if (record.Derived is { } derived)
+            {
+                CheckHash(folder, DerivedFile.FileName, derived);
+            }
+        }
+
+        return record;
+    }
+
+    /// <summary>The cheap check: sizes, and the header of the weights.</summary>
+    /// <exception cref="InvalidDataException">Something is missing or damaged.</exception>
+    public static void Check(string folder, AdapterRecord record)
+    {
+        CheckLength(folder, PeftImporter.ConfigFileName, record.Config);
+        CheckLength(folder, PeftImporter.WeightsFileName, record.Weights);
+        if (record.Derived is { } derived)
+        {
+            CheckLength(folder, DerivedFile.FileName, derived);
+        }
+
+        if (HashHeader(Path.Combine(folder, PeftImporter.WeightsFileName)) != record.HeaderSha256)
+        {
+            throw new InvalidDataException($"the header of {PeftImporter.WeightsFileName} has changed");
+        }
+    }
+
+    /// <summary>SHA-256 of a safetensors file's length prefix and header.</summary>
+    public static string HashHeader(string path)
+    {
+        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        byte[] prefix = new byte[sizeof(long)];
+        stream.ReadExactly(prefix);
+        long length = BinaryPrimitives.ReadInt64LittleEndian(prefix);
+        if (length is < 0 or > SafetensorsHeader.MaxHeaderBytes || length > stream.Length - sizeof(long))
+        {
+            throw new InvalidDataException($"the header of {Path.GetFileName(path)} is damaged");
+        }
+
+        byte[] header = new byte[sizeof(long) + length];
+        prefix.CopyTo(header, 0);
+        stream.ReadExactly(header.AsSpan(sizeof(long)));
+        return Convert.ToHexStringLower(SHA256.HashData(header));
+    }
+
+    private static void CheckLength(string folder, string name, StoredFile stored)
+    {
+        FileInfo file = new(Path.Combine(folder, name));
+        if (!file.Exists || file.Length != stored.Bytes)
+        {
+            throw new InvalidDataException(file.Exists ? $"{name} has {file.Length} bytes, stored were {stored.Bytes}" : $"{name} is missing");
+        }
+    }
+
+    private static void CheckHash(string folder, string name, StoredFile stored)
+    {
+        using FileStream stream = new(Path.Combine(folder, name), FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        if (Convert.ToHexStringLower(SHA256.HashData(stream)) != stored.Sha256)
+        {
+            throw new InvalidDataException($"the contents of {name} have changed");
+        }
+    }
+}
