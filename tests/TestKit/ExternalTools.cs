@@ -53,15 +53,15 @@ public static class ExternalTools
     public static Task<ToolResult> RunScriptAsync(Tool interpreter, string script, params string[] arguments) =>
         RunAsync(interpreter, [Path.Combine(ScriptFolder!, script), .. arguments]);
 
-    /// <summary>Starts a script that serves until its standard input ends; the caller reads its output, closes its input and disposes it.</summary>
+    /// <summary>Starts a script that serves until its standard input ends; the caller reads its output and ends it.</summary>
     public static Process StartScript(Tool interpreter, string script, params string[] arguments) =>
-        Start(Find(interpreter) ?? throw new InvalidOperationException(WhyMissing(interpreter)), [Path.Combine(ScriptFolder!, script), .. arguments]);
+        Start(PathOf(interpreter), [Path.Combine(ScriptFolder!, script), .. arguments]);
 
     /// <summary>Runs a program to its end.</summary>
     /// <exception cref="TimeoutException">It took more than two minutes and was killed.</exception>
     public static async Task<ToolResult> RunAsync(Tool tool, IReadOnlyList<string> arguments, string input = "")
     {
-        string path = Find(tool) ?? throw new InvalidOperationException(WhyMissing(tool));
+        string path = PathOf(tool);
         using Process process = Start(path, arguments);
         using CancellationTokenSource timeout = new(s_limit);
         try
@@ -79,6 +79,8 @@ public static class ExternalTools
             throw new TimeoutException($"{path} {string.Join(' ', arguments)} did not end within {s_limit}");
         }
     }
+
+    private static string PathOf(Tool tool) => Find(tool) ?? throw new InvalidOperationException(WhyMissing(tool));
 
     private static Process Start(string path, IReadOnlyList<string> arguments)
     {

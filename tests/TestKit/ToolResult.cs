@@ -6,5 +6,5 @@ namespace InferenceServer.TestKit;
 public sealed record ToolResult(int ExitCode, string Output)
 {
     /// <summary>The last line that is not empty: scripts say there how many checks passed.</summary>
-    public string LastLine => Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).LastOrDefault() ?? "";
+    public string LastLine => Output.TrimEnd().Split('\n')[^1];
 }

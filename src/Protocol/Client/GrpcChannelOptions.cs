@@ -3,7 +3,7 @@ namespace Grpc.Net.Client;
 /// <summary>How a <see cref="GrpcChannel"/> reaches its server.</summary>
 public sealed class GrpcChannelOptions
 {
-    /// <summary>The handler under the channel (TLS settings, a test server); without one the channel makes, and disposes, its own.</summary>
+    /// <summary>The handler under the channel (TLS settings, a test server); without one the channel has its own.</summary>
     public HttpMessageHandler? HttpHandler { get; set; }
 
     /// <summary>Whether disposing the channel disposes <see cref="HttpHandler"/> too.</summary>

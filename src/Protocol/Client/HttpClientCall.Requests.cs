@@ -70,7 +70,8 @@ internal sealed partial class HttpClientCall<TRequest, TResponse>
         return Volatile.Read(ref _outcome) switch
         {
             null => CallOutcome.FromException(exception).ToException(),
-            { Status.StatusCode: StatusCode.OK } => new InvalidOperationException("the call has ended; no more requests can be written", exception),
+            { Status.StatusCode: StatusCode.OK } =>
+                new InvalidOperationException("the call has ended; no more requests can be written", exception),
             { } ended => ended.ToException(),
         };
     }

@@ -195,7 +195,8 @@ internal sealed partial class HttpClientCall<TRequest, TResponse>(
         }
     }
 
-    private static CallOutcome DeadlineExceeded() => new(new Status(StatusCode.DeadlineExceeded, "the deadline has passed"), Metadata.Empty);
+    private static CallOutcome DeadlineExceeded() =>
+        new(new Status(StatusCode.DeadlineExceeded, "the deadline has passed"), Metadata.Empty);
 
     private void Cancel() => End(new CallOutcome(new Status(StatusCode.Cancelled, "the call was cancelled"), Metadata.Empty));
 

@@ -26,7 +26,8 @@ public readonly struct CallOptions(
 
     public CallOptions WithDeadline(DateTime deadline) => new(Headers, deadline, CancellationToken, WriteOptions);
 
-    public CallOptions WithCancellationToken(CancellationToken cancellationToken) => new(Headers, Deadline, cancellationToken, WriteOptions);
+    public CallOptions WithCancellationToken(CancellationToken cancellationToken) =>
+        new(Headers, Deadline, cancellationToken, WriteOptions);
 
     public CallOptions WithWriteOptions(WriteOptions writeOptions) => new(Headers, Deadline, CancellationToken, writeOptions);
 }

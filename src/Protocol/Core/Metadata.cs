@@ -43,7 +43,7 @@ public sealed class Metadata : Collection<Metadata.Entry>
         private readonly string? _text;
         private readonly byte[]? _bytes;
 
-        /// <exception cref="ArgumentException">The key is not valid or is one of a binary value, or the text is not printable ASCII.</exception>
+        /// <exception cref="ArgumentException">The key is not valid or ends in <c>-bin</c>, or the text is not printable ASCII.</exception>
         public Entry(string key, string value)
         {
             Key = Normalize(key);
@@ -68,7 +68,8 @@ public sealed class Metadata : Collection<Metadata.Entry>
             ArgumentNullException.ThrowIfNull(valueBytes);
             if (!IsBinary)
             {
-                throw new ArgumentException($"the metadata key '{key}' of a binary value does not end in {BinaryHeaderSuffix}", nameof(key));
+                throw new ArgumentException(
+                    $"the metadata key '{key}' of a binary value does not end in {BinaryHeaderSuffix}", nameof(key));
             }
 
             _bytes = valueBytes;
@@ -105,7 +106,8 @@ public sealed class Metadata : Collection<Metadata.Entry>
             {
                 if (!char.IsAsciiLetterOrDigit(c) && c is not ('.' or '_' or '-'))
                 {
-                    throw new ArgumentException($"the metadata key '{key}' holds '{c}'; letters, digits and . _ - are allowed", nameof(key));
+                    throw new ArgumentException(
+                        $"the metadata key '{key}' holds '{c}'; letters, digits and . _ - are allowed", nameof(key));
                 }
             }
 

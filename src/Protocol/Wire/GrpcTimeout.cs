@@ -30,7 +30,7 @@ internal static class GrpcTimeout
         return ticks is not null;
     }
 
-    /// <summary>Writes a timeout in the finest unit that eight digits hold; one that is not positive becomes the shortest there is.</summary>
+    /// <summary>Writes a timeout in the finest unit that eight digits hold; one that is not positive becomes the shortest.</summary>
     public static string Format(TimeSpan timeout)
     {
         long microseconds = Math.Max(1, timeout.Ticks / TimeSpan.TicksPerMicrosecond);

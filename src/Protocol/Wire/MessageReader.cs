@@ -110,7 +110,8 @@ internal sealed class MessageReader(PipeReader pipe, int? maxMessageSize, string
     {
         if (encoding is not GrpcHeaders.Gzip)
         {
-            throw Error(StatusCode.Internal, $"a message is compressed, but {GrpcHeaders.Encoding} is '{encoding ?? GrpcHeaders.Identity}'");
+            throw Error(
+                StatusCode.Internal, $"a message is compressed, but {GrpcHeaders.Encoding} is '{encoding ?? GrpcHeaders.Identity}'");
         }
 
         // Some writers make nothing at all of an empty message.

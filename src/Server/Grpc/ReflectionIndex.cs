@@ -13,7 +13,7 @@ internal sealed class ReflectionIndex
 
     public ReflectionIndex(EndpointDataSource endpoints)
     {
-        foreach (GrpcMethodMetadata mapped in endpoints.Endpoints.Select(e => e.Metadata.GetMetadata<GrpcMethodMetadata>()).OfType<GrpcMethodMetadata>())
+        foreach (GrpcMethodMetadata mapped in endpoints.Endpoints.SelectMany(e => e.Metadata.OfType<GrpcMethodMetadata>()))
         {
             if (_services.Add(mapped.Method.ServiceName) && GeneratedService.Find(mapped.ServiceType).Descriptor is { } service)
             {

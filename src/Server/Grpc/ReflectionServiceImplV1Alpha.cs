@@ -5,7 +5,9 @@ using V1 = Grpc.Reflection.V1;
 
 namespace InferenceServer.Server.Grpc;
 
-/// <summary>grpc.reflection.v1alpha.ServerReflection, which older tools ask for, answered by v1: on the wire the messages are the same.</summary>
+/// <summary>
+/// grpc.reflection.v1alpha.ServerReflection, which older tools ask for, answered by v1: on the wire the messages are the same.
+/// </summary>
 public sealed class ReflectionServiceImplV1Alpha(ReflectionServiceImpl reflection) : ServerReflection.ServerReflectionBase
 {
     public override async Task ServerReflectionInfo(

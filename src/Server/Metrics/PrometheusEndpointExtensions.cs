@@ -46,7 +46,8 @@ public static class PrometheusEndpointExtensions
         foreach (MediaTypeHeaderValue type in types)
         {
             double quality = type.Quality ?? 1;
-            string? version = type.Parameters.FirstOrDefault(p => p.Name.Equals("version", StringComparison.OrdinalIgnoreCase))?.Value.Value;
+            string? version = type.Parameters
+                .FirstOrDefault(p => p.Name.Equals("version", StringComparison.OrdinalIgnoreCase))?.Value.Value;
             if (type.MediaType.Equals(OpenMetricsType, StringComparison.OrdinalIgnoreCase) && version is null or "1.0.0")
             {
                 open = Math.Max(open, quality);

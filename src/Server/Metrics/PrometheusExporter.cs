@@ -21,7 +21,7 @@ public sealed class PrometheusExporter : IDisposable
     private readonly Lock _collecting = new();
 
     /// <param name="options">Which meters, and how many series.</param>
-    /// <param name="factory">When given, meters of other factories (another host in this process) are left out; those of none are taken.</param>
+    /// <param name="factory">When given, meters of another factory (another host in this process) are left out.</param>
     /// <param name="logger">Where instruments that cannot be exported are named.</param>
     public PrometheusExporter(PrometheusExporterOptions options, IMeterFactory? factory = null, ILogger<PrometheusExporter>? logger = null)
     {
@@ -82,7 +82,8 @@ public sealed class PrometheusExporter : IDisposable
     private void Publish(Instrument instrument, MeterListener listener)
     {
         Meter meter = instrument.Meter;
-        if (!_options.Meters.Contains(meter.Name) || (_factory is not null && meter.Scope is not null && !ReferenceEquals(meter.Scope, _factory)))
+        bool isForeign = _factory is not null && meter.Scope is not null && !ReferenceEquals(meter.Scope, _factory);
+        if (isForeign || !_options.Meters.Contains(meter.Name))
         {
             return;
         }

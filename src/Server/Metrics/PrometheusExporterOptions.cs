@@ -7,7 +7,9 @@ public sealed class PrometheusExporterOptions
 {
     public const string SectionName = "Prometheus";
 
-    /// <summary>The names of the meters, exactly: our own, and for example <c>Microsoft.AspNetCore.Server.Kestrel</c> or <c>System.Runtime</c>.</summary>
+    /// <summary>
+    /// The names of the meters, exactly: our own, and for example <c>Microsoft.AspNetCore.Server.Kestrel</c> or <c>System.Runtime</c>.
+    /// </summary>
     public IList<string> Meters { get; } = [];
 
     /// <summary>

@@ -70,8 +70,10 @@ public sealed class CallEndTests(ProbeServerFixture fixture) : IClassFixture<Pro
     [Fact]
     public async Task A_deadline_beyond_any_timer_is_allowed()
     {
-        Assert.Equal("hello far", (await _server.Client.UnaryAsync(new ProbeRequest { Text = "far" }, deadline: DateTime.UtcNow.AddYears(10))).Text);
-        Assert.Equal("hello max", (await _server.Client.UnaryAsync(new ProbeRequest { Text = "max" }, deadline: DateTime.MaxValue)).Text);
+        foreach (DateTime deadline in new[] { DateTime.UtcNow.AddYears(10), DateTime.MaxValue })
+        {
+            Assert.Equal("hello far", (await _server.Client.UnaryAsync(new ProbeRequest { Text = "far" }, deadline: deadline)).Text);
+        }
     }
 
     [Fact]
@@ -96,7 +98,8 @@ public sealed class CallEndTests(ProbeServerFixture fixture) : IClassFixture<Pro
         for (int i = 0; i < 20; i++)
         {
             string text = $"left-{i}";
-            using AsyncServerStreamingCall<ProbeReply> call = _server.Client.ServerStream(new ProbeRequest { Text = text, Count = int.MaxValue, ReplySize = 1000 });
+            using AsyncServerStreamingCall<ProbeReply> call = _server.Client.ServerStream(
+                new ProbeRequest { Text = text, Count = int.MaxValue, ReplySize = 1000 });
             for (int read = 0; read <= i; read++)
             {
                 Assert.True(await call.ResponseStream.MoveNext());

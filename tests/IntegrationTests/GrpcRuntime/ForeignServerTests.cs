@@ -28,8 +28,9 @@ public sealed class ForeignServerTests
             try
             {
                 string? port = await server.StandardOutput.ReadLineAsync();
-                Assert.True(int.TryParse(port, out _), $"no port but '{port}': {(port is null ? await server.StandardError.ReadToEndAsync() : "")}");
-                using GrpcChannel channel = GrpcChannel.ForAddress($"http://127.0.0.1:{port}", new GrpcChannelOptions { MaxReceiveMessageSize = 64 << 20 });
+                Assert.True(int.TryParse(port, out _), $"no port but '{port}'");
+                using GrpcChannel channel = GrpcChannel.ForAddress(
+                    $"http://127.0.0.1:{port}", new GrpcChannelOptions { MaxReceiveMessageSize = 64 << 20 });
                 await CheckAsync(new Probe.ProbeClient(channel));
             }
             finally

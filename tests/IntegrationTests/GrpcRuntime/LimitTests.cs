@@ -21,7 +21,8 @@ public sealed class LimitTests(ProbeServerFixture fixture) : IClassFixture<Probe
         Probe.ProbeClient client = fixture.Server.Client;
 
         ProbeReply reply = await client.UnaryAsync(new ProbeRequest { Blob = ByteString.CopyFrom(new byte[3 * MiB]) });
-        RpcException failure = await FailureOf(client.UnaryAsync(new ProbeRequest { Blob = ByteString.CopyFrom(new byte[5 * MiB]) }).ResponseAsync);
+        RpcException failure = await FailureOf(
+            client.UnaryAsync(new ProbeRequest { Blob = ByteString.CopyFrom(new byte[5 * MiB]) }).ResponseAsync);
 
         Assert.StartsWith($"{3 * MiB} bytes", reply.Note, StringComparison.Ordinal);
         Assert.Equal(StatusCode.ResourceExhausted, failure.StatusCode);
@@ -38,7 +39,8 @@ public sealed class LimitTests(ProbeServerFixture fixture) : IClassFixture<Probe
             client.UnaryAsync(new ProbeRequest { Blob = ByteString.CopyFrom(new byte[5 * MiB]) }, s_gzipRequest).ResponseAsync);
 
         Assert.Equal(10_006, reply.Text.Length);
-        Assert.Equal((StatusCode.ResourceExhausted, "a decompressed message exceeds the limit of 4194304 bytes"), (failure.StatusCode, failure.Status.Detail));
+        Assert.Equal(StatusCode.ResourceExhausted, failure.StatusCode);
+        Assert.Equal("a decompressed message exceeds the limit of 4194304 bytes", failure.Status.Detail);
     }
 
     [Fact]

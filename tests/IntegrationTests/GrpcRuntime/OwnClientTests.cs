@@ -58,7 +58,8 @@ public sealed class OwnClientTests(ProbeServerFixture fixture) : IClassFixture<P
     [Fact]
     public async Task An_exception_of_the_method_becomes_UNKNOWN_without_its_message()
     {
-        RpcException failure = await FailureOf(_client.UnaryAsync(new ProbeRequest { FailCode = ProbeService.SecretFailCode }).ResponseAsync);
+        RpcException failure = await FailureOf(
+            _client.UnaryAsync(new ProbeRequest { FailCode = ProbeService.SecretFailCode }).ResponseAsync);
 
         Assert.Equal(StatusCode.Unknown, failure.StatusCode);
         Assert.Equal("the method failed on the server", failure.Status.Detail);
@@ -69,7 +70,8 @@ public sealed class OwnClientTests(ProbeServerFixture fixture) : IClassFixture<P
     {
         await using ProbeServer server = await ProbeServer.StartAsync(options => options.EnableDetailedErrors = true);
 
-        RpcException failure = await FailureOf(server.Client.UnaryAsync(new ProbeRequest { FailCode = ProbeService.SecretFailCode }).ResponseAsync);
+        RpcException failure = await FailureOf(
+            server.Client.UnaryAsync(new ProbeRequest { FailCode = ProbeService.SecretFailCode }).ResponseAsync);
 
         Assert.Equal("InvalidOperationException: secret", failure.Status.Detail);
     }

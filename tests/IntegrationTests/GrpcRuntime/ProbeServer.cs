@@ -54,7 +54,8 @@ public sealed class ProbeServer : IAsyncDisposable
             listen?.Invoke(options);
         }));
         builder.Services.AddGrpc(grpc ?? (_ => { }));
-        builder.Services.AddSingleton(errors).AddSingleton<ProbeLog>().AddSingleton<HealthServiceImpl>().AddSingleton<ReflectionServiceImpl>();
+        builder.Services.AddSingleton(errors).AddSingleton<ProbeLog>();
+        builder.Services.AddSingleton<HealthServiceImpl>().AddSingleton<ReflectionServiceImpl>();
         services?.Invoke(builder.Services);
         WebApplication app = builder.Build();
         app.MapGrpcService<ProbeService>();

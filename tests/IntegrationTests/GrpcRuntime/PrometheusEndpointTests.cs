@@ -28,7 +28,11 @@ public sealed class PrometheusEndpointTests : IAsyncLifetime, IDisposable
         {
             foreach (string meter in new[]
             {
-                "Tests.Endpoint", "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "Microsoft.AspNetCore.Routing", "System.Runtime",
+                "Tests.Endpoint",
+                "Microsoft.AspNetCore.Hosting",
+                "Microsoft.AspNetCore.Server.Kestrel",
+                "Microsoft.AspNetCore.Routing",
+                "System.Runtime",
             })
             {
                 options.Meters.Add(meter);
@@ -92,7 +96,7 @@ public sealed class PrometheusEndpointTests : IAsyncLifetime, IDisposable
         meter.CreateGauge<double>("tests.usage", "1", "Share.").Record(0.5);
         meter.CreateObservableGauge("tests.queue", () => 3, "{request}", "Requests that wait.");
         meter.CreateObservableCounter("tests.work", () => 3.5, "s", "Time.");
-        meter.CreateHistogram(
-            "tests.duration", "s", "Time.", advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.001, 0.01, 0.1, 1] }).Record(0.05);
+        InstrumentAdvice<double> advice = new() { HistogramBucketBoundaries = [0.001, 0.01, 0.1, 1] };
+        meter.CreateHistogram("tests.duration", "s", "Time.", advice: advice).Record(0.05);
     }
 }

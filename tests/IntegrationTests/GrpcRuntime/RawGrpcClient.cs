@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Net;
 using System.Net.Http.Headers;
 using Google.Protobuf;
@@ -32,7 +33,9 @@ public sealed class RawGrpcClient(Uri address) : IDisposable
     public static byte[] Frame(IMessage message, byte flag = 0)
     {
         byte[] content = message.ToByteArray();
-        return [flag, (byte)(content.Length >> 24), (byte)(content.Length >> 16), (byte)(content.Length >> 8), (byte)content.Length, .. content];
+        byte[] frame = [flag, 0, 0, 0, 0, .. content];
+        BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(1), content.Length);
+        return frame;
     }
 
     public Task<RawGrpcResponse> CallAsync(string method, IMessage request, params (string Name, string Value)[] headers) =>
@@ -44,7 +47,9 @@ public sealed class RawGrpcClient(Uri address) : IDisposable
     public async Task<RawGrpcResponse> SendAsync(
         HttpMethod httpMethod, string path, byte[] body, Version version, params (string Name, string Value)[] headers)
     {
-        using HttpRequestMessage request = new(httpMethod, path) { Version = version, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using HttpRequestMessage request = new(httpMethod, path);
+        request.Version = version;
+        request.VersionPolicy = HttpVersionPolicy.RequestVersionExact;
         if (httpMethod != HttpMethod.Get)
         {
             request.Content = new ByteArrayContent(body);

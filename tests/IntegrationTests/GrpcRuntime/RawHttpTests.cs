@@ -1,4 +1,5 @@
 using System.Net;
+using Google.Protobuf.WellKnownTypes;
 using InferenceServer.IntegrationTests.GrpcRuntime.Protos;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Xunit;
@@ -17,7 +18,7 @@ public sealed class RawHttpTests(ProbeServerFixture fixture) : IClassFixture<Pro
     [InlineData("application/grpc+proto")]
     public async Task A_response_is_a_message_and_a_status_in_the_trailers(string contentType)
     {
-        RawGrpcResponse response = await _raw.CallAsync("Nothing", new Google.Protobuf.WellKnownTypes.Empty(), ("content-type", contentType));
+        RawGrpcResponse response = await _raw.CallAsync("Nothing", new Empty(), ("content-type", contentType));
 
         Assert.Equal(HttpStatusCode.OK, response.HttpStatus);
         Assert.False(response.IsTrailersOnly);
@@ -145,7 +146,7 @@ public sealed class RawHttpTests(ProbeServerFixture fixture) : IClassFixture<Pro
         (string, string)[] headers = accepted is null ? [] : [("grpc-accept-encoding", accepted)];
 
         RawGrpcResponse large = await raw.CallAsync("Unary", new ProbeRequest { ReplySize = 100_000 }, headers);
-        RawGrpcResponse empty = await raw.CallAsync("Nothing", new Google.Protobuf.WellKnownTypes.Empty(), headers);
+        RawGrpcResponse empty = await raw.CallAsync("Nothing", new Empty(), headers);
 
         Assert.Equal(compressed, large.Headers.Contains("grpc-encoding"));
         Assert.Equal(compressed ? 1 : 0, large.Body[0]);

@@ -37,7 +37,9 @@ public sealed class ReflectionTests(ProbeServerFixture fixture) : IClassFixture<
 
         ByteString[] files = [.. answer.FileDescriptorResponse.FileDescriptorProto];
         IReadOnlyList<FileDescriptor> built = FileDescriptor.BuildFromByteStrings([.. files.Skip(1), files[0]]);
-        Assert.Equal(["google/protobuf/empty.proto", "google/protobuf/timestamp.proto", "probe.proto"], built.Select(f => f.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["google/protobuf/empty.proto", "google/protobuf/timestamp.proto", "probe.proto"],
+            built.Select(f => f.Name).Order(StringComparer.Ordinal));
         ServiceDescriptor service = Assert.Single(built[^1].Services);
         Assert.Equal(ProbeName, service.FullName);
         Assert.Equal(7, service.Methods.Count);

@@ -20,7 +20,10 @@ public sealed class TlsTests
         });
         using SocketsHttpHandler handler = new()
         {
-            SslOptions = { RemoteCertificateValidationCallback = (_, found, _, _) => found!.GetCertHashString() == certificate.Value.GetCertHashString() },
+            SslOptions =
+            {
+                RemoteCertificateValidationCallback = (_, found, _, _) => found!.Equals(certificate.Value),
+            },
         };
         using GrpcChannel trusting = GrpcChannel.ForAddress(server.Address, new GrpcChannelOptions { HttpHandler = handler });
 

@@ -16,7 +16,8 @@ internal sealed record GeneratedService(MethodInfo Bind, ServiceDescriptor? Desc
             {
                 Type generated = attribute.BindType;
                 MethodInfo bind = generated.GetMethod(attribute.BindMethodName, [typeof(ServiceBinderBase), type])
-                    ?? throw new InvalidOperationException($"{generated} has no method {attribute.BindMethodName}(ServiceBinderBase, {type.Name})");
+                    ?? throw new InvalidOperationException(
+                        $"{generated} has no method {attribute.BindMethodName}(ServiceBinderBase, {type.Name})");
                 return new(bind, generated.GetProperty("Descriptor")?.GetValue(null) as ServiceDescriptor);
             }
         }

@@ -7,6 +7,7 @@ internal sealed class GrpcContentTypeConstraint : IRouteConstraint
 {
     public const string Name = "grpc";
 
-    public bool Match(HttpContext? httpContext, IRouter? route, string routeKey, RouteValueDictionary values, RouteDirection routeDirection) =>
+    public bool Match(
+        HttpContext? httpContext, IRouter? route, string routeKey, RouteValueDictionary values, RouteDirection routeDirection) =>
         httpContext is not null && GrpcHeaders.IsGrpcContentType(httpContext.Request.ContentType);
 }

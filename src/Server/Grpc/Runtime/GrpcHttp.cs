@@ -7,7 +7,9 @@ namespace Grpc.AspNetCore.Server;
 /// <summary>The HTTP side of a call before its method is known to be called.</summary>
 internal static class GrpcHttp
 {
-    /// <summary>Turns away what is no gRPC (426 for HTTP/1, 415 for another content type), and lifts the limits that do not fit streams.</summary>
+    /// <summary>
+    /// Turns away what is no gRPC (426 for HTTP/1, 415 for another content type), and lifts the limits that do not fit streams.
+    /// </summary>
     public static bool TryPrepare(HttpContext http)
     {
         if (!HttpProtocol.IsHttp2(http.Request.Protocol) && !HttpProtocol.IsHttp3(http.Request.Protocol))

@@ -9,7 +9,9 @@ public class GrpcServiceOptions
     /// <summary>The most bytes of a response message before compression; null, the default, for no limit.</summary>
     public int? MaxSendMessageSize { get; set; }
 
-    /// <summary>Whether the client is told the message of an exception that is no <c>RpcException</c>; not by default, it may hold secrets.</summary>
+    /// <summary>
+    /// Whether the client is told the message of an exception that is no <c>RpcException</c>; not by default, it may hold secrets.
+    /// </summary>
     public bool? EnableDetailedErrors { get; set; }
 
     /// <summary><c>gzip</c> compresses responses to the clients that accept it; null, the default, compresses nothing.</summary>

@@ -163,7 +163,8 @@ internal sealed class HttpServerCall : ServerCallContext
         string? encoding = headers.GrpcEncoding;
         if (encoding is not (null or "" or GrpcHeaders.Identity or GrpcHeaders.Gzip))
         {
-            throw new RpcException(new Status(StatusCode.Unimplemented, $"the message encoding '{encoding}' is not one of {GrpcHeaders.AcceptedEncodings}"));
+            throw new RpcException(new Status(
+                StatusCode.Unimplemented, $"the message encoding '{encoding}' is not one of {GrpcHeaders.AcceptedEncodings}"));
         }
 
         bool gzip = _options.ResponseCompressionAlgorithm == GrpcHeaders.Gzip
