@@ -24,8 +24,11 @@ public sealed record AdapterLimits
     /// <summary>Most different regular expressions in a config; plain paths do not count. Default 256.</summary>
     public int MaxPatterns { get; init; } = 256;
 
-    /// <summary>Most entries of a list or table in a config (target modules, patterns, token indices). Default 100 000.</summary>
-    public int MaxListLength { get; init; } = 100_000;
+    /// <summary>Most entries of a list or table in a config (target modules, patterns, token indices). Default 20 000.</summary>
+    public int MaxListLength { get; init; } = 20_000;
+
+    /// <summary>Most fields of a config. Default 1000; real ones have about 45.</summary>
+    public int MaxConfigFields { get; init; } = 1000;
 
     /// <summary>Longest time that all regular expressions of one config may take together. Default 5 s; real ones take milliseconds.</summary>
     public TimeSpan MaxPatternTime { get; init; } = TimeSpan.FromSeconds(5);

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace InferenceServer.AdapterStore.Import;
 
@@ -28,6 +29,11 @@ internal sealed class ConfigFields
     /// <summary>Parses a config: strict JSON, one object, no repeated names, little nesting.</summary>
     public static ConfigFields Parse(ReadOnlyMemory<byte> json, AdapterLimits limits)
     {
+        if (!Utf8.IsValid(json.Span))
+        {
+            throw new AdapterFormatException(FileName, "", "valid JSON", "text that is not UTF-8");
+        }
+
         try
         {
             JsonDocumentOptions options = new() { MaxDepth = 16, AllowDuplicateProperties = false };
@@ -37,7 +43,10 @@ internal sealed class ConfigFields
                 throw new AdapterFormatException(FileName, "", "a JSON object", $"a JSON {Kind(document.RootElement)}");
             }
 
-            return new ConfigFields(document.RootElement.Clone(), limits);
+            int count = document.RootElement.GetPropertyCount();
+            return count <= limits.MaxConfigFields
+                ? new ConfigFields(document.RootElement.Clone(), limits)
+                : throw new AdapterFormatException(FileName, "", $"at most MaxConfigFields {limits.MaxConfigFields} fields", Invariant(count));
         }
         catch (JsonException error)
         {
@@ -45,7 +54,7 @@ internal sealed class ConfigFields
         }
         catch (InvalidOperationException error)
         {
-            // Ill-formed UTF-8 or a lone surrogate in a name.
+            // A lone surrogate in a name.
             throw new AdapterFormatException(FileName, "", "valid JSON strings", AdapterFormatException.Shown(error.Message), error);
         }
     }
@@ -142,14 +151,15 @@ internal sealed class ConfigFields
             throw Wrong(name, "a JSON object", value);
         }
 
-        List<KeyValuePair<string, JsonElement>> members = [];
-        foreach (JsonProperty property in value.EnumerateObject())
+        CheckLength(name, value.GetPropertyCount());
+        try
         {
-            members.Add(new(property.Name, property.Value));
-            CheckLength(name, members.Count);
+            return [.. value.EnumerateObject().Select(property => new KeyValuePair<string, JsonElement>(property.Name, property.Value))];
         }
-
-        return members;
+        catch (InvalidOperationException error)
+        {
+            throw new AdapterFormatException(FileName, name, "valid names", "an invalid Unicode escape", error);
+        }
     }
 
     /// <summary>An error about a field.</summary>
