@@ -76,7 +76,8 @@ public interface IComputeBackend : IDisposable
     /// <summary>
     /// Adds each group's adapters to the output of a linear module:
     /// <c>y[rows] = (1 + sum w_i (OutputScale_i - 1)) * y[rows] + sum w_i (B_i (A_i x[rows]) + OutputBias_i)</c>.
-    /// Groups are those of <paramref name="batch"/>; adapters that leave the module alone, or replace it, add nothing here.
+    /// Groups are those of <paramref name="batch"/>; adapters that leave the module alone add nothing here, those that replace it only
+    /// their OutputBias.
     /// </summary>
     /// <param name="batch">The step's groups, or those of the sampled rows.</param>
     /// <param name="module">Module index.</param>

@@ -44,6 +44,21 @@ internal sealed class WorkerPool : IDisposable
     /// <summary>Threads in all, the caller included.</summary>
     public int WorkerCount => _threads.Length + 1;
 
+    /// <summary>Workers that sleep: all but the caller, a moment after the last job.</summary>
+    public int SleepingCount
+    {
+        get
+        {
+            int count = 0;
+            for (int i = 0; i < _sleeping.Length; i++)
+            {
+                count += Volatile.Read(ref _sleeping[i]);
+            }
+
+            return count;
+        }
+    }
+
     /// <summary>Does all items and returns when they are done; an exception of any item is thrown here, the items not begun are dropped.</summary>
     /// <param name="job">The work.</param>
     /// <param name="itemCount">Items <c>0 .. itemCount - 1</c>.</param>
