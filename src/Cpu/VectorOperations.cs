@@ -48,7 +48,11 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
 
     public override int VectorBits => TSimd.Count * 32;
 
-    public override void Dispose() => _attention.Dispose();
+    public override void Dispose()
+    {
+        _attention.Dispose();
+        _matMul.Dispose();
+    }
 
     public override void Scale(float factor, TensorView y)
     {

@@ -16,6 +16,7 @@ internal sealed class AdapterCases : IDisposable
     private readonly DeviceAdapter[] _adapters;
     private readonly DeviceBuffer _x;
     private readonly DeviceBuffer _y;
+    private int _next;
 
     public AdapterCases(IComputeBackend backend)
     {
@@ -41,13 +42,13 @@ internal sealed class AdapterCases : IDisposable
             TensorView x = new(_x, rows, Size);
             TensorView y = new(_y, rows, Size);
             LoraBatch batch = new();
-            return new Measurement(name, (double)groups * _adapters[0].ByteCount, 4.0 * rows * Rank * Size, number =>
+            return new Measurement(name, (double)groups * _adapters[0].ByteCount, 4.0 * rows * Rank * Size, _ =>
             {
                 batch.Clear();
                 for (int group = 0; group < groups; group++)
                 {
                     batch.BeginGroup(group * (rows / groups), rows / groups);
-                    batch.AddEntry(_adapters[((number * groups) + group) % _adapters.Length], 1);
+                    batch.AddEntry(_adapters[_next++ % _adapters.Length], 1);
                 }
 
                 backend.ApplyAdapters(batch, 0, x, y);

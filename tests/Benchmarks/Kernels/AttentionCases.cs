@@ -19,6 +19,7 @@ internal sealed class AttentionCases : IDisposable
     private readonly KvCache _cache;
     private readonly DeviceBuffer _q;
     private readonly DeviceBuffer _y;
+    private int _next;
 
     public AttentionCases(IComputeBackend backend)
     {
@@ -69,10 +70,10 @@ internal sealed class AttentionCases : IDisposable
                 name,
                 rows > 1 ? 0 : 2.0 * sequences * context * KvHeads * HeadSize * sizeof(float),
                 4 * pairs * Heads * HeadSize,
-                number =>
+                _ =>
                 {
                     backend.BeginStep(step);
-                    backend.PagedAttention(q, _cache, number % Layers, parameters, y);
+                    backend.PagedAttention(q, _cache, _next++ % Layers, parameters, y);
                 });
         }
     }
