@@ -55,6 +55,15 @@ public sealed unsafe class CpuBackend : IComputeBackend
 
     public string Description => $"cpu: {_pool.WorkerCount} threads, {_operations.VectorBits}-bit vectors, weights f32 or bf16, f32 sums";
 
+    /// <summary>The threads, for the operations of training.</summary>
+    internal WorkerPool Pool => _pool;
+
+    /// <summary>The threads' scratch memory, for the operations of training.</summary>
+    internal WorkerScratch Scratch => _scratch;
+
+    /// <summary>Bits of the vectors in use.</summary>
+    internal int VectorBits => _operations.VectorBits;
+
     public DeviceBuffer Allocate(long byteCount, string label) => new CpuBuffer(byteCount, label);
 
     public void Write(ReadOnlySpan<float> source, DeviceBuffer target)

@@ -103,6 +103,44 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
         }
     }
 
+    /// <summary>Unpacks a block of a matrix, row by row: the form in which gradients are multiplied by it.</summary>
+    /// <param name="firstRow">First row; a multiple of 32.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="firstColumn">First column.</param>
+    /// <param name="columns">Columns.</param>
+    /// <param name="target">Receives <paramref name="rows"/> rows.</param>
+    /// <param name="stride">Floats from one row of the target to the next.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void ReadBlock(int firstRow, int rows, int firstColumn, int columns, float* target, nint stride)
+    {
+        for (int done = 0; done < rows; done += PanelLayout.Width)
+        {
+            // The last panel is padded, so reading its columns up to the block's rows stays inside it.
+            byte* panel = Panel((firstRow + done) / PanelLayout.Width);
+            int count = Math.Min(PanelLayout.Width, rows - done);
+            float* to = target + (done * stride);
+            for (int k = 0; k < columns; k++)
+            {
+                if (Format == WeightFormat.F32)
+                {
+                    float* source = (float*)panel + ((nint)(firstColumn + k) * PanelLayout.Width);
+                    for (int n = 0; n < count; n++)
+                    {
+                        to[(n * stride) + k] = source[n];
+                    }
+                }
+                else
+                {
+                    byte* source = panel + BF16DepthOffset(firstColumn + k);
+                    for (int n = 0; n < count; n++)
+                    {
+                        to[(n * stride) + k] = BFloat16.ToSingle(*(ushort*)(source + PanelLayout.BF16ColumnOffset(n)));
+                    }
+                }
+            }
+        }
+    }
+
     /// <summary>Whether both hold the same bits.</summary>
     public bool HasSameBits(CpuWeightMatrix other)
     {

@@ -1,0 +1,25 @@
+using System.Runtime.Intrinsics;
+using InferenceServer.Cpu.Simd;
+using InferenceServer.Tensors;
+
+namespace InferenceServer.Cpu.Training;
+
+/// <summary>Makes the training half of a CPU backend.</summary>
+public static class CpuTraining
+{
+    /// <summary>
+    /// The backward operations, on the backend's threads: one thread at a time may call the backend's operations or these. Dispose it before
+    /// the backend.
+    /// </summary>
+    public static ITrainingBackend Create(CpuBackend backend)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        return backend.VectorBits switch
+        {
+            512 => new CpuTrainingBackend<Simd512, Vector512<float>>(backend),
+            256 => new CpuTrainingBackend<Simd256, Vector256<float>>(backend),
+            128 => new CpuTrainingBackend<Simd128, Vector128<float>>(backend),
+            _ => new CpuTrainingBackend<SimdScalar, float>(backend),
+        };
+    }
+}
