@@ -13,7 +13,7 @@ public sealed class Linear : IDisposable
 
     public Linear(IReadOnlyList<LinearSlice> slices, WeightMatrix weight, DeviceBuffer? bias, bool ownsWeight = true)
     {
-        Slices = slices;
+        Slices = [.. slices];
         Original = weight;
         Weight = weight;
         _bias = bias;
@@ -21,7 +21,7 @@ public sealed class Linear : IDisposable
     }
 
     /// <summary>The modules side by side in this matrix.</summary>
-    public IReadOnlyList<LinearSlice> Slices { get; }
+    public LinearSlice[] Slices { get; }
 
     /// <summary>The base weight, never changed.</summary>
     public WeightMatrix Original { get; }
@@ -70,7 +70,7 @@ public sealed class Linear : IDisposable
 
     private void MultiplyWithAdapters(IComputeBackend backend, LoraBatch restore, LoraBatch adapters, TensorView x, TensorView y, ScratchPool scratch)
     {
-        bool isWhole = Slices.Count == 1;
+        bool isWhole = Slices.Length == 1;
         if (!isWhole || !ScalesInput(restore, adapters, Slices[0].Module.Index))
         {
             backend.MatMul(x, Weight, y);
@@ -98,7 +98,7 @@ public sealed class Linear : IDisposable
 
     private void MultiplyScaled(IComputeBackend backend, TensorView input, TensorView output, LinearSlice slice, ScratchPool scratch)
     {
-        if (Slices.Count == 1)
+        if (Slices.Length == 1)
         {
             backend.MatMul(input, Weight, output);
             return;
