@@ -18,7 +18,7 @@ public sealed class EngineOptions
     [Range(1, int.MaxValue)]
     public int? KvBlocks { get; set; }
 
-    /// <summary>Adapters that metrics name; all later ones are counted as "other". Default 64: every name is a few time series for good.</summary>
+    /// <summary>Adapters that metrics name; all later ones are counted as "_other". Default 64: every name is a few time series for good.</summary>
     [Range(0, 10_000)]
     public int MaxReportedAdapters { get; set; } = 64;
 }

@@ -12,42 +12,37 @@ namespace InferenceServer.Engine.Adapters;
 /// Where the engine's front door gets adapters from: names to versions, and leases on whole stacks. The cache and the source belong to
 /// whoever made them.
 /// </summary>
-public sealed class AdapterAccess : IDisposable
+public sealed class AdapterAccess
 {
     private const int MaxAdapters = 8;
     private const float MaxWeight = 100f;
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_recheck = TimeSpan.FromSeconds(5);
 
     private readonly Func<string, AdapterId> _resolve;
     private readonly IAdapterSource _source;
     private readonly AdapterCache _cache;
     private readonly long _deviceBudgetBytes;
     private readonly WeightFormat _format;
-    private readonly TimeProvider _time;
 
-    // One stack of several at a time: two that each hold what the other waits for would wait for ever.
-    private readonly SemaphoreSlim _stackGate = new(1, 1);
+    private readonly SharedGate _gate = new();
 
     /// <param name="resolve">The version that "name" or "name@digest" means now; throws <see cref="AdapterNotFoundException"/>.</param>
     /// <param name="source">Where weights come from, for merging.</param>
     /// <param name="cache">Where leases come from.</param>
     /// <param name="deviceBudgetBytes">The cache's device budget; a stack that exceeds it is refused.</param>
     /// <param name="format">How the cache keeps matrices on the device.</param>
-    /// <param name="time">The clock.</param>
     public AdapterAccess(
         Func<string, AdapterId> resolve,
         IAdapterSource source,
         AdapterCache cache,
         long deviceBudgetBytes,
-        WeightFormat format,
-        TimeProvider? time = null)
+        WeightFormat format)
     {
         _resolve = resolve;
         _source = source;
         _cache = cache;
         _deviceBudgetBytes = deviceBudgetBytes;
         _format = format;
-        _time = time ?? TimeProvider.System;
     }
 
     /// <summary>The version that a name means now.</summary>
@@ -88,68 +83,35 @@ public sealed class AdapterAccess : IDisposable
     /// <exception cref="CapacityExceededException">They never fit together.</exception>
     public async ValueTask<AdapterLease[]> AcquireAsync(AdapterStack stack, CancellationToken cancellation)
     {
-        switch (stack.Adapters)
-        {
-            case []:
-                return [];
-            case [StackedAdapter sole]:
-                return [await _cache.AcquireAsync(sole.Id, cancellation)];
-        }
-
-        CheckTogether(stack);
-        AdapterLease[] leases = new AdapterLease[stack.Adapters.Length];
+        AdapterLease[] leases = stack.IsBase ? [] : new AdapterLease[stack.Adapters.Length];
         if (TryAcquireResident(stack, leases))
         {
             return leases;
         }
 
-        await _stackGate.WaitAsync(cancellation);
-        try
-        {
-            // The first to ask for is the one that was missing last time: what is there already is quick to lease again.
-            for (int attempt = 1, first = 0; ; attempt++)
-            {
-                first = await TryAcquireAsync(stack, leases, first, s_patience * attempt, cancellation);
-                if (first < 0)
-                {
-                    return leases;
-                }
-            }
-        }
-        finally
-        {
-            _stackGate.Release();
-        }
-    }
-
-    public void Dispose() => _stackGate.Dispose();
-
-    // Holds what it has while it waits for the next. A request at the head of the cache's queue may need the room of just that, and wait
-    // behind it for ever; so the patience is bounded, everything is let go, and the next attempt starts with what was missing.
-    private async ValueTask<int> TryAcquireAsync(AdapterStack stack, AdapterLease[] leases, int first, TimeSpan patience, CancellationToken cancellation)
-    {
-        using CancellationTokenSource timeout = new(patience, _time);
-        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, cancellation);
-        int current = first;
+        // Whoever holds one adapter while it waits for another may hold just the room that others before it in the cache's queue wait
+        // for, and wait behind them for ever. So a stack of several loads alone: then only running sequences are in its way, and they end.
+        bool alone = leases.Length > 1;
+        await _gate.EnterAsync(alone, cancellation);
         try
         {
             for (int i = 0; i < leases.Length; i++)
             {
-                current = (first + i) % leases.Length;
-                leases[current] = await _cache.AcquireAsync(stack.Adapters[current].Id, i == 0 ? cancellation : either.Token);
+                leases[i] = alone
+                    ? await AcquireNextAsync(stack, leases, i, cancellation)
+                    : await _cache.AcquireAsync(stack.Adapters[i].Id, cancellation);
             }
 
-            return -1;
+            return leases;
         }
-        catch (Exception error)
+        catch
         {
             Release(leases);
-            if (error is OperationCanceledException && timeout.IsCancellationRequested && !cancellation.IsCancellationRequested)
-            {
-                return current;
-            }
-
             throw;
+        }
+        finally
+        {
+            _gate.Leave();
         }
     }
 
@@ -167,13 +129,44 @@ public sealed class AdapterAccess : IDisposable
         return true;
     }
 
-    private void CheckTogether(AdapterStack stack)
+    // Looks again from time to time whether the stack can still fit: somebody may pin an adapter while it waits.
+    private async ValueTask<AdapterLease> AcquireNextAsync(AdapterStack stack, AdapterLease[] leases, int next, CancellationToken cancellation)
     {
-        long needed = stack.Adapters.Select(adapter => adapter.Id).Distinct().Sum(id => _source.Measure(id).DeviceBytes(_format));
-        if (needed > _deviceBudgetBytes)
+        while (true)
+        {
+            CheckTogether(stack, leases);
+            using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+            either.CancelAfter(s_recheck);
+            try
+            {
+                return await _cache.AcquireAsync(stack.Adapters[next].Id, either.Token);
+            }
+            catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+            {
+                // Not in time; see what has changed.
+            }
+        }
+    }
+
+    // Room that is pinned never comes while the stack waits. What is leased already counts as it is on the device, which may be more than
+    // its file let expect.
+    private void CheckTogether(AdapterStack stack, AdapterLease[] leases)
+    {
+        Dictionary<AdapterId, long> bytes = [];
+        for (int i = 0; i < leases.Length; i++)
+        {
+            AdapterId id = stack.Adapters[i].Id;
+            bytes[id] = leases[i].IsHeld ? leases[i].Adapter.ByteCount : bytes.GetValueOrDefault(id, _source.Measure(id).DeviceBytes(_format));
+        }
+
+        long needed = bytes.Values.Sum();
+        long pinned = _cache.Snapshot().Where(adapter => adapter.IsPinned && !bytes.ContainsKey(adapter.Id)).Sum(adapter => adapter.DeviceBytes);
+        if (needed > _deviceBudgetBytes - pinned)
         {
             throw new CapacityExceededException(
-                $"the {stack.Adapters.Length} adapters of one request take {needed} device bytes together, the budget is {_deviceBudgetBytes}", needed, _deviceBudgetBytes);
+                $"the {bytes.Count} adapters of one request take {needed} device bytes together, the budget is {_deviceBudgetBytes} and {pinned} of it are pinned",
+                needed,
+                _deviceBudgetBytes - pinned);
         }
     }
 

@@ -2,10 +2,11 @@ using System.Collections.Concurrent;
 
 namespace InferenceServer.Engine.Telemetry;
 
-/// <summary>Names that metrics may carry: the first ones seen, up to a limit, and "other" for all the rest. A name once given stays.</summary>
+/// <summary>Names that metrics may carry: the first ones seen, up to a limit, and "_other" (no valid name) for all the rest. A name once
+/// given stays.</summary>
 internal sealed class AdapterLabels
 {
-    public const string Other = "other";
+    public const string Other = "_other";
     public const string Base = "base";
 
     private readonly ConcurrentDictionary<string, KeyValuePair<string, object?>> _labels = new(StringComparer.Ordinal);

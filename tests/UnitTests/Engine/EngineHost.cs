@@ -22,7 +22,6 @@ internal sealed class EngineHost : IAsyncDisposable
     private static readonly Lazy<string> s_folder = new(WriteFolders);
 
     private readonly LanguageModel _model;
-    private readonly AdapterAccess _access;
 
     private EngineHost(EngineHostOptions options)
     {
@@ -34,8 +33,8 @@ internal sealed class EngineHost : IAsyncDisposable
         Source = new FolderSource(_model.Transformer.Shape);
         AdapterCacheOptions cacheOptions = new() { DeviceBudgetBytes = options.AdapterBytes };
         Cache = new AdapterCache(Source, Backend, WeightFormat.F32, cacheOptions);
-        _access = new AdapterAccess(Resolve, Source, Cache, cacheOptions.DeviceBudgetBytes, WeightFormat.F32);
-        Engine = new InferenceEngine(_model, Backend, _access, new EngineOptions { KvBlocks = options.KvBlocks }, options.Scheduler, options.Merge, options.Time);
+        AdapterAccess access = new(Resolve, Source, Cache, cacheOptions.DeviceBudgetBytes, WeightFormat.F32);
+        Engine = new InferenceEngine(_model, Backend, access, new EngineOptions { KvBlocks = options.KvBlocks }, options.Scheduler, options.Merge, options.Time);
     }
 
     public HookedBackend Backend { get; }
@@ -99,7 +98,6 @@ internal sealed class EngineHost : IAsyncDisposable
 
         // After every test: whatever happened, every lease has come back.
         Assert.All(Cache.Snapshot(), adapter => Assert.Equal(0, adapter.Leases));
-        _access.Dispose();
         Cache.Dispose();
         _model.Dispose();
         Backend.Dispose();
