@@ -212,6 +212,8 @@ internal static unsafe class PanelKernel<TSimd, TVector, TElement>
 
         for (int k = 0; k < depth; k++)
         {
+            SoftwarePrefetch.Ahead(b0);
+            SoftwarePrefetch.Ahead(b1);
             TVector w0 = TElement.Load<TSimd, TVector>(b0);
             TVector w1 = TElement.Load<TSimd, TVector>(b1);
             b0 += stepBytes;
@@ -272,6 +274,8 @@ internal static unsafe class PanelKernel<TSimd, TVector, TElement>
 
         for (int k = 0; k < depth; k++)
         {
+            SoftwarePrefetch.Ahead(b0);
+            SoftwarePrefetch.Ahead(b1);
             TVector w0 = TElement.Load<TSimd, TVector>(b0);
             TVector w1 = TElement.Load<TSimd, TVector>(b1);
             b0 += stepBytes;
@@ -312,6 +316,8 @@ internal static unsafe class PanelKernel<TSimd, TVector, TElement>
 
         for (int k = 0; k < depth; k++)
         {
+            SoftwarePrefetch.Ahead(b0);
+            SoftwarePrefetch.Ahead(b1);
             TVector w0 = TElement.Load<TSimd, TVector>(b0);
             TVector w1 = TElement.Load<TSimd, TVector>(b1);
             b0 += stepBytes;

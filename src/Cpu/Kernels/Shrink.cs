@@ -65,6 +65,10 @@ internal static unsafe class Shrink<TSimd, TVector, TElement>
             // A is padded, x is not.
             TVector v = k + TSimd.Count <= depth ? TSimd.Load(x + k) : VectorTail<TSimd, TVector>.Load(x + k, depth - k);
             nint at = (nint)k * TElement.Size;
+            SoftwarePrefetch.Ahead(a0 + at);
+            SoftwarePrefetch.Ahead(a1 + at);
+            SoftwarePrefetch.Ahead(a2 + at);
+            SoftwarePrefetch.Ahead(a3 + at);
             s0 = TSimd.MultiplyAdd(TElement.Load<TSimd, TVector>(a0 + at), v, s0);
             s1 = TSimd.MultiplyAdd(TElement.Load<TSimd, TVector>(a1 + at), v, s1);
             s2 = TSimd.MultiplyAdd(TElement.Load<TSimd, TVector>(a2 + at), v, s2);
