@@ -95,6 +95,15 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
     }
 
+    /// <summary>All versions of all names, by name, oldest first.</summary>
+    public IReadOnlyList<AdapterRecord> ListAll()
+    {
+        lock (_lock)
+        {
+            return [.. _names.OrderBy(pair => pair.Key, StringComparer.Ordinal).SelectMany(pair => pair.Value.List.Versions.Select(digest => pair.Value.Records[digest]))];
+        }
+    }
+
     /// <summary>All stored versions of a name, oldest first; empty when there is none.</summary>
     public IReadOnlyList<AdapterRecord> Versions(string name)
     {
@@ -121,12 +130,18 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
     }
 
-    /// <summary>Starts an upload under a name, new or not.</summary>
+    /// <summary>Starts an upload under a name.</summary>
+    /// <exception cref="AdapterExistsException">It was to be new, and the name is taken.</exception>
     /// <exception cref="AdapterFormatException">The name may not be used.</exception>
     /// <exception cref="AdapterStorageException">The disk is full or fails.</exception>
-    public AdapterUpload BeginUpload(string name)
+    public AdapterUpload BeginUpload(string name, UploadMode mode = UploadMode.None)
     {
         AdapterName.Check(name);
+        if (mode.HasFlag(UploadMode.MustBeNew) && Versions(name).Count > 0)
+        {
+            throw new AdapterExistsException(name);
+        }
+
         string folder;
         try
         {
@@ -137,7 +152,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             throw new AdapterStorageException(name, "receiving", error);
         }
 
-        AdapterUpload upload = new(this, _disk.Files, name, folder, _options.Limits);
+        AdapterUpload upload = new(this, _disk.Files, name, folder, _options.Limits, mode);
         lock (_lock)
         {
             _uploads.Add(upload);
@@ -214,6 +229,37 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
     }
 
+    /// <summary>Deletes one version; when it was current, the newest that is left becomes so. With its last version a name goes too.</summary>
+    /// <exception cref="AdapterNotFoundException">There is no such version.</exception>
+    /// <exception cref="AdapterStorageException">The disk fails; nothing is deleted.</exception>
+    public void Delete(AdapterId id)
+    {
+        lock (_lock)
+        {
+            if (!_names.TryGetValue(id.Name, out NameState? state) || !state.Records.ContainsKey(id.Digest))
+            {
+                throw new AdapterNotFoundException(id.ToString());
+            }
+
+            List<string> left = [.. state.List.Versions.Where(digest => digest != id.Digest)];
+            if (left.Count == 0)
+            {
+                Delete(id.Name);
+                return;
+            }
+
+            Change(id.Name, "deleting", () =>
+            {
+                // Off the list first: a crash after that leaves a folder that nothing names, which the next start removes.
+                Publish(id.Name, state, new VersionList(state.List.Current == id.Digest ? left[^1] : state.List.Current, left));
+                if (_disk.MoveVersionToTrash(id) is { } trash)
+                {
+                    Discard(trash);
+                }
+            });
+        }
+    }
+
     /// <inheritdoc/>
     public AdapterFootprint Measure(AdapterId id)
     {
@@ -276,6 +322,11 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         lock (_lock)
         {
             NameState state = _names.GetValueOrDefault(id.Name) ?? new NameState(new VersionList(null, []), new Dictionary<string, AdapterRecord>());
+            if (upload.Mode.HasFlag(UploadMode.MustBeNew) && state.List.Versions.Count > 0)
+            {
+                throw new AdapterExistsException(id.Name);
+            }
+
             Change(id.Name, "storing", () => Store(upload, record, state));
             return _names[id.Name].Records[digest];
         }
@@ -305,11 +356,14 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             _disk.MoveIntoPlace(upload.Folder, record.Id);
         }
 
-        // Newest last; the same contents again are the same version.
+        upload.WasAlreadyPresent = isStored;
+        string? current = upload.Mode.HasFlag(UploadMode.StageOnly) ? state.List.Current : record.Digest;
+
+        // Newest last; the same contents again are the same version. The oldest go, but never the current one.
         List<string> versions = [.. state.List.Versions.Where(digest => digest != record.Digest), record.Digest];
-        List<string> dropped = versions.Count > _options.KeepVersions ? versions[..^_options.KeepVersions] : [];
+        List<string> dropped = [.. versions.Where(digest => digest != current && digest != record.Digest).Take(Math.Max(0, versions.Count - _options.KeepVersions))];
         NameState next = new(state.List, new Dictionary<string, AdapterRecord>(state.Records) { [record.Digest] = isStored ? stored! : record });
-        Publish(record.Name, next, new VersionList(record.Digest, versions[dropped.Count..]));
+        Publish(record.Name, next, new VersionList(current, [.. versions.Except(dropped)]));
         foreach (string digest in dropped)
         {
             try

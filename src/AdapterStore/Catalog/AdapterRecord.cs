@@ -32,6 +32,10 @@ public sealed record AdapterRecord
     /// <summary>Fingerprint of that base's modules and some of its weights.</summary>
     public required string BaseFingerprint { get; init; }
 
+    /// <summary>Bytes of its files on disk.</summary>
+    [JsonIgnore]
+    public long DiskBytes => Config.Bytes + Weights.Bytes + (Derived?.Bytes ?? 0);
+
     [JsonIgnore]
     public AdapterId Id => new(Name, Digest);
 }

@@ -15,11 +15,12 @@ public sealed class AdapterUpload : IDisposable
     private readonly StagedFile _weights;
     private bool _isDone;
 
-    internal AdapterUpload(AdapterCatalog catalog, StoreFiles files, string name, string folder, AdapterLimits limits)
+    internal AdapterUpload(AdapterCatalog catalog, StoreFiles files, string name, string folder, AdapterLimits limits, UploadMode mode)
     {
         _catalog = catalog;
         _files = files;
         Name = name;
+        Mode = mode;
         Folder = folder;
         _config = new StagedFile(PeftImporter.ConfigFileName, nameof(limits.MaxConfigBytes), limits.MaxConfigBytes);
         _weights = new StagedFile(PeftImporter.WeightsFileName, nameof(limits.MaxBytes), limits.MaxBytes);
@@ -27,10 +28,15 @@ public sealed class AdapterUpload : IDisposable
 
     public string Name { get; }
 
+    /// <summary>After <see cref="Commit"/>: whether the same files were there before.</summary>
+    public bool WasAlreadyPresent { get; internal set; }
+
     /// <summary>Bytes received so far.</summary>
     public long Bytes => _config.Bytes + _weights.Bytes;
 
     internal string Folder { get; }
+
+    internal UploadMode Mode { get; }
 
     /// <summary>Appends bytes to one of the files.</summary>
     /// <exception cref="AdapterFormatException">The file exceeds its limit.</exception>
@@ -54,6 +60,7 @@ public sealed class AdapterUpload : IDisposable
     /// (DoRA: a pass over the base).
     /// </summary>
     /// <exception cref="AdapterFormatException">The adapter is not accepted.</exception>
+    /// <exception cref="AdapterExistsException">It was to be new, and another upload was faster.</exception>
     /// <exception cref="AdapterStorageException">The disk is full or fails; the version before it stays current.</exception>
     public AdapterRecord Commit(CancellationToken cancellation = default)
     {

@@ -100,8 +100,9 @@ internal sealed class MessageReader(PipeReader pipe, int? maxMessageSize, string
         {
             return marshaller.ContextualDeserializer(this);
         }
-        catch (InvalidProtocolBufferException e)
+        catch (Exception e) when (e is InvalidProtocolBufferException or IndexOutOfRangeException)
         {
+            // Google.Protobuf 3.25 runs over the end of its buffer at a varint that a nested message's length cuts off, and says it so.
             throw new RpcException(new Status(StatusCode.Internal, $"the message is not a valid {typeof(T).Name}: {e.Message}", e));
         }
     }

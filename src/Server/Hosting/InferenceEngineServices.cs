@@ -1,0 +1,77 @@
+using InferenceServer.Cpu;
+using InferenceServer.Engine;
+using InferenceServer.Engine.Adapters;
+using InferenceServer.Engine.Merging;
+using InferenceServer.Engine.Scheduling;
+using InferenceServer.Models;
+using InferenceServer.Models.Transformer;
+using InferenceServer.Server.Embedded;
+using InferenceServer.Tensors;
+using Microsoft.Extensions.Options;
+
+namespace InferenceServer.Server.Hosting;
+
+/// <summary>Model, device and engine. Each is made when first asked for, which is on the loading thread.</summary>
+internal static class InferenceEngineServices
+{
+    public static IServiceCollection AddInferenceEngine(this IServiceCollection services)
+    {
+        services.AddOptions<CpuOptions>().BindConfiguration("Cpu");
+        services.AddOptions<SchedulerOptions>().BindConfiguration(SchedulerOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<EngineOptions>().BindConfiguration(EngineOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<MergeOptions>().BindConfiguration(MergeOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
+        services.AddSingleton<IComputeBackend>(provider => new CpuBackend(provider.GetRequiredService<IOptions<CpuOptions>>().Value));
+        services.AddSingleton(LoadModel);
+        services.AddSingleton(CreateEngine);
+        services.AddSingleton<AdapterUsage>().AddSingleton<Serving>();
+        return services;
+    }
+
+    private static InferenceEngine CreateEngine(IServiceProvider provider)
+    {
+        LanguageModel model = provider.GetRequiredService<LanguageModel>();
+        SchedulerOptions scheduler = provider.GetRequiredService<IOptions<SchedulerOptions>>().Value;
+        return new InferenceEngine(
+            model,
+            provider.GetRequiredService<IComputeBackend>(),
+            provider.GetRequiredService<AdapterAccess>(),
+            WithoutUnusableBlocks(provider.GetRequiredService<IOptions<EngineOptions>>().Value, scheduler, model),
+            scheduler,
+            provider.GetRequiredService<IOptions<MergeOptions>>().Value,
+            provider.GetRequiredService<TimeProvider>(),
+            provider.GetRequiredService<ILogger<InferenceEngine>>());
+    }
+
+    /// <summary>A small model would never fill the default's bytes: as many blocks as all running sequences at full length can use are enough.</summary>
+    private static EngineOptions WithoutUnusableBlocks(EngineOptions options, SchedulerOptions scheduler, LanguageModel model)
+    {
+        long blockBytes = model.Transformer.KvShape(1, scheduler.KvBlockSize).ElementsPerBlock * sizeof(float);
+        long blocksEach = (model.Transformer.MaxModelLength + scheduler.KvBlockSize - 1) / scheduler.KvBlockSize;
+        long usable = scheduler.MaxRunningSequences * blocksEach;
+        return options.KvBlocks is null && usable < options.KvCacheBytes / blockBytes
+            ? new EngineOptions { KvBlocks = (int)usable, KvCacheBytes = options.KvCacheBytes, MaxReportedAdapters = options.MaxReportedAdapters }
+            : options;
+    }
+
+    private static LanguageModel LoadModel(IServiceProvider provider)
+    {
+        ServerOptions server = provider.GetRequiredService<IOptions<ServerOptions>>().Value;
+        SchedulerOptions scheduler = provider.GetRequiredService<IOptions<SchedulerOptions>>().Value;
+        ILogger log = provider.GetRequiredService<ILogger<LanguageModel>>();
+        string folder = server.Model;
+        if (folder.Length == 0)
+        {
+            folder = EmbeddedModel.EnsureCreated(server.Data);
+            ServerLog.Placeholder(log, EmbeddedModel.Name);
+        }
+
+        ServerLog.Loading(log, Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))), folder);
+        return LanguageModel.Load(folder, provider.GetRequiredService<IComputeBackend>(), new ModelLoadOptions
+        {
+            Weights = server.Weights,
+            MaxBatchTokens = scheduler.MaxBatchTokens,
+            MaxSampledRows = scheduler.MaxRunningSequences,
+            MaxModelLength = server.MaxModelLength == 0 ? null : server.MaxModelLength,
+        });
+    }
+}

@@ -1,0 +1,113 @@
+using System.Diagnostics;
+using InferenceServer.AdapterStore;
+using InferenceServer.Models;
+using InferenceServer.Server.Grpc;
+using InferenceServer.Tensors.Safetensors;
+using Microsoft.Extensions.Options;
+using V1 = InferenceServer.Protocol.V1;
+using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
+
+namespace InferenceServer.Server.Hosting;
+
+/// <summary>
+/// Loads the model beside the listening ports, so that health and metrics answer meanwhile; opens the gate when its loop runs and closes it
+/// when the host is told to stop.
+/// </summary>
+public sealed class ModelStartup(
+    IServiceProvider services,
+    ServingGate gate,
+    HealthServiceImpl health,
+    ListenAddresses addresses,
+    IHostApplicationLifetime lifetime,
+    IOptions<ServerOptions> options,
+    ILogger<ModelStartup> log) : IHostedService, IDisposable
+{
+    private static readonly string[] s_services =
+        ["", V1.GenerationService.Descriptor.FullName, V1.AdapterService.Descriptor.FullName, V1.ServerService.Descriptor.FullName];
+
+    private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly CancellationTokenRegistration[] _registrations = new CancellationTokenRegistration[2];
+    private Serving? _serving;
+
+    /// <summary>Completes once requests are taken; fails with what kept the server from that.</summary>
+    public Task Ready => _ready.Task;
+
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        // Before the ports listen: nobody sees a server that claims to serve.
+        SetHealth(ServingStatus.NotServing);
+        _registrations[0] = lifetime.ApplicationStarted.Register(BeginLoading);
+        _registrations[1] = lifetime.ApplicationStopping.Register(BeginStopping);
+        return Task.CompletedTask;
+    }
+
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        // The web server has been stopped before this, and with it every call.
+        await _ready.Task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (_serving is not null)
+        {
+            await _serving.Engine.StopAsync(TimeSpan.Zero);
+        }
+    }
+
+    public void Dispose()
+    {
+        Array.ForEach(_registrations, registration => registration.Dispose());
+    }
+
+    private void BeginLoading()
+    {
+        Thread loader = new(Load) { IsBackground = true, Name = "model loader" };
+        loader.Start();
+    }
+
+    private void Load()
+    {
+        try
+        {
+            long start = Stopwatch.GetTimestamp();
+
+            // The one place that asks the container by hand: what serves is made here and not at the first call, and on this thread.
+            Serving serving = services.GetRequiredService<Serving>();
+            serving.Engine.StartAsync().GetAwaiter().GetResult();
+            _serving = serving;
+            gate.Open(serving);
+            SetHealth(ServingStatus.Serving);
+            serving.LogStart(log, Stopwatch.GetElapsedTime(start));
+            ServerLog.Ready(log, Text(addresses.Grpc), addresses.Http is { } http ? Text(http) : ServerOptions.None);
+            _ready.TrySetResult();
+        }
+        catch (Exception error)
+        {
+            if (error is not (ModelFormatException or SafetensorsFormatException or CapacityExceededException or IOException or UnauthorizedAccessException))
+            {
+                ServerLog.LoadFailed(log, error);
+            }
+
+            ServerLog.CannotServe(log, error.Message);
+            _ready.TrySetException(error);
+            lifetime.StopApplication();
+        }
+    }
+
+    private void BeginStopping()
+    {
+        gate.Close("the server is stopping");
+        health.Shutdown();
+        ServerLog.Stopping(log, options.Value.DrainSeconds);
+    }
+
+    private void SetHealth(ServingStatus status)
+    {
+        foreach (string service in s_services)
+        {
+            health.SetStatus(service, status);
+        }
+    }
+
+    private static string Text(Uri address)
+    {
+        return address.GetLeftPart(UriPartial.Authority);
+    }
+}

@@ -1,0 +1,43 @@
+namespace InferenceServer.Server.Hosting;
+
+/// <summary>What the host logs.</summary>
+internal static partial class ServerLog
+{
+    [LoggerMessage(1, LogLevel.Warning,
+        "No --model given: serving '{Name}', a tiny random placeholder that talks gibberish. It only shows that the server works.")]
+    public static partial void Placeholder(ILogger log, string name);
+
+    [LoggerMessage(2, LogLevel.Information, "Loading {Model} from {Folder}")]
+    public static partial void Loading(ILogger log, string model, string folder);
+
+    [LoggerMessage(3, LogLevel.Information,
+        "Serving {Model} ({Architecture}, {Parameters} parameters, {WeightFormat}, {WeightBytes}) on {Device}; loaded in {Seconds:0.00} s")]
+    public static partial void Serving(
+        ILogger log, string model, string architecture, long parameters, string weightFormat, string weightBytes, string device, double seconds);
+
+    [LoggerMessage(4, LogLevel.Information,
+        "Limits: {MaxLength} tokens a sequence, {MaxRunning} running, {MaxWaiting} waiting, {MaxBatchTokens} tokens a step, {KvBlocks} KV blocks of {KvBlockSize}, adapters {HostBytes} on host and {DeviceBytes} on device, {Adapters} adapters in {Data}")]
+    public static partial void Limits(
+        ILogger log, int maxLength, int maxRunning, int maxWaiting, int maxBatchTokens, int kvBlocks, int kvBlockSize, string hostBytes, string deviceBytes, int adapters, string data);
+
+    [LoggerMessage(5, LogLevel.Information, "Ready: gRPC on {Grpc}, metrics and health on {Http}")]
+    public static partial void Ready(ILogger log, string grpc, string http);
+
+    [LoggerMessage(6, LogLevel.Critical, "Cannot serve: {Reason}")]
+    public static partial void CannotServe(ILogger log, string reason);
+
+    [LoggerMessage(7, LogLevel.Information, "Stopping: new requests are refused, running calls have {Seconds} s")]
+    public static partial void Stopping(ILogger log, int seconds);
+
+    [LoggerMessage(8, LogLevel.Error, "{Method} failed")]
+    public static partial void MethodFailed(ILogger log, string method, Exception error);
+
+    [LoggerMessage(9, LogLevel.Information, "Adapter {Name}@{Digest} uploaded: {Bytes} bytes in {Seconds:0.00} s")]
+    public static partial void Uploaded(ILogger log, string name, string digest, long bytes, double seconds);
+
+    [LoggerMessage(10, LogLevel.Information, "Adapter {Adapter}: {Change}")]
+    public static partial void AdapterChanged(ILogger log, string adapter, string change);
+
+    [LoggerMessage(11, LogLevel.Critical, "Loading failed")]
+    public static partial void LoadFailed(ILogger log, Exception error);
+}

@@ -1,0 +1,10 @@
+namespace InferenceServer.Server.Hosting;
+
+/// <summary>What the process was asked to do.</summary>
+public enum ServerMode
+{
+    Serve,
+    Help,
+    Version,
+    HealthCheck,
+}

@@ -1,0 +1,75 @@
+using Grpc.Net.Client;
+using InferenceServer.Client;
+using InferenceServer.Server.Hosting;
+using InferenceServer.TestKit;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Logging;
+
+namespace InferenceServer.IntegrationTests;
+
+/// <summary>The whole server in this process, on free ports of the loopback, with the embedded placeholder model and a data folder of its own.</summary>
+internal sealed class RunningServer : IAsyncDisposable
+{
+    private readonly TemporaryFolder? _ownData;
+    private readonly InferenceServerHost _host;
+
+    private RunningServer(InferenceServerHost host, TemporaryFolder? ownData, string data)
+    {
+        _host = host;
+        _ownData = ownData;
+        DataFolder = data;
+        Channel = GrpcChannel.ForAddress(host.GrpcAddress);
+        Client = new InferenceClient(host.GrpcAddress.ToString());
+        Http = new HttpClient { BaseAddress = host.HttpAddress };
+    }
+
+    public string DataFolder { get; }
+
+    /// <summary>Where uploads lie until they are published.</summary>
+    public string StagingFolder => Path.Combine(DataFolder, "staging");
+
+    public GrpcChannel Channel { get; }
+
+    public InferenceClient Client { get; }
+
+    public HttpClient Http { get; }
+
+    public InferenceServerHost Host => _host;
+
+    public string Target => _host.GrpcAddress.Authority;
+
+    /// <summary>The adapters that come with the repository: shout and whisper.</summary>
+    public static string Sample(string name) => Path.Combine(GoldenData.RepositoryRoot()!, "samples", "adapters", name);
+
+    /// <summary>Starts and waits until the model is served; in f32, so that equalities hold that bf16's rounding would blur.</summary>
+    public static Task<RunningServer> StartAsync(params string[] options) => StartAsync(data: null, configure: null, options);
+
+    public static async Task<RunningServer> StartAsync(string? data, Action<WebApplicationBuilder>? configure, params string[] options)
+    {
+        TemporaryFolder? own = data is null ? new TemporaryFolder() : null;
+        string folder = data ?? own!.Path;
+        string[] arguments =
+        [
+            "--grpc", "http://127.0.0.1:0", "--http", "http://127.0.0.1:0", "--data", folder, "--weights", "f32", "--threads", "2", "--drain", "5",
+            .. options,
+        ];
+        InferenceServerHost host = InferenceServerHost.Build(arguments, builder =>
+        {
+            builder.Logging.ClearProviders();
+            configure?.Invoke(builder);
+        });
+        await host.StartAsync();
+        await host.Ready;
+        return new RunningServer(host, own, folder);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Http.Dispose();
+        Client.Dispose();
+        Channel.Dispose();
+        await _host.StopAsync();
+        await _host.DisposeAsync();
+        _ownData?.Dispose();
+    }
+}
