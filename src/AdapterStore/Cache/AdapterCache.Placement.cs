@@ -25,7 +25,7 @@ public sealed partial class AdapterCache
         if (!_isPumpScheduled && !_isDisposed)
         {
             _isPumpScheduled = true;
-            _run(Pump);
+            _run(_pump);
         }
     }
 
@@ -106,10 +106,12 @@ public sealed partial class AdapterCache
             else if (PinnedBytes() is long pinned && head.DeviceBytes > _options.DeviceBudgetBytes - pinned)
             {
                 Dequeue(head);
+                long left = _options.DeviceBudgetBytes - pinned;
                 FailWaiters(head, new CapacityExceededException(
-                    $"adapter '{head.Id}' takes {head.DeviceBytes} device bytes, pinned adapters leave {_options.DeviceBudgetBytes - pinned} of DeviceBudgetBytes {_options.DeviceBudgetBytes}",
+                    $"adapter '{head.Id}' takes {head.DeviceBytes} device bytes, "
+                        + $"pinned adapters leave {left} of DeviceBudgetBytes {_options.DeviceBudgetBytes}",
                     head.DeviceBytes,
-                    _options.DeviceBudgetBytes - pinned));
+                    left));
                 Settle(head);
             }
             else if (_activeLoads < _options.MaxParallelLoads && HasDeviceRoom(head) && HasHostRoom(head))

@@ -20,6 +20,7 @@ public sealed partial class AdapterCache : IDisposable
     private readonly AdapterCacheOptions _options;
     private readonly TimeProvider _time;
     private readonly Action<Action> _run;
+    private readonly Action _pump;
     private readonly AdapterCacheMetrics _metrics;
     private readonly CancellationTokenSource _shutdown = new();
 
@@ -36,7 +37,12 @@ public sealed partial class AdapterCache : IDisposable
     /// <param name="format">How matrices are kept on the device.</param>
     /// <param name="options">Budgets.</param>
     /// <param name="time">The clock of "last used" and of load times.</param>
-    public AdapterCache(IAdapterSource source, IComputeBackend backend, WeightFormat format, AdapterCacheOptions options, TimeProvider? time = null)
+    public AdapterCache(
+        IAdapterSource source,
+        IComputeBackend backend,
+        WeightFormat format,
+        AdapterCacheOptions options,
+        TimeProvider? time = null)
         : this(source, weights => backend.CreateAdapter(weights, format), format, options, time ?? TimeProvider.System, RunOnThreadPool)
     {
     }
@@ -55,6 +61,7 @@ public sealed partial class AdapterCache : IDisposable
         _options = options;
         _time = time;
         _run = run;
+        _pump = Pump;
         _metrics = new AdapterCacheMetrics(this, options);
     }
 
@@ -383,7 +390,9 @@ public sealed partial class AdapterCache : IDisposable
         if (deviceBytes > _options.DeviceBudgetBytes)
         {
             throw new CapacityExceededException(
-                $"adapter '{id}' takes {deviceBytes} device bytes, DeviceBudgetBytes is {_options.DeviceBudgetBytes}", deviceBytes, _options.DeviceBudgetBytes);
+                $"adapter '{id}' takes {deviceBytes} device bytes, DeviceBudgetBytes is {_options.DeviceBudgetBytes}",
+                deviceBytes,
+                _options.DeviceBudgetBytes);
         }
 
         if (footprint.HostBytes > _options.HostBudgetBytes)

@@ -2,7 +2,9 @@ using System.Diagnostics.Metrics;
 
 namespace InferenceServer.AdapterStore.Cache;
 
-/// <summary>The cache's instruments, meter <c>InferenceServer.Adapters</c>. Only the residency gauge names adapters, a bounded number of them.</summary>
+/// <summary>
+/// The cache's instruments, meter <c>InferenceServer.Adapters</c>. Only the residency gauge names adapters, a bounded number of them.
+/// </summary>
 internal sealed class AdapterCacheMetrics : IDisposable
 {
     private static readonly KeyValuePair<string, object?> s_device = new("tier", "device");
@@ -27,7 +29,8 @@ internal sealed class AdapterCacheMetrics : IDisposable
         _meter.CreateObservableGauge("adapters.memory.usage", Bytes, "By", "Bytes held or reserved, by tier");
         _meter.CreateObservableGauge("adapters.memory.limit", Budgets, "By", "Budget, by tier");
         _meter.CreateObservableGauge("adapters.queued", () => _cache.GetStatistics().Queued, "{adapter}", "Adapters that wait for room");
-        _meter.CreateObservableGauge("adapters.loaded", Residents, "{adapter}", "1 for each adapter held, with its tier; the most recently used ones only");
+        _meter.CreateObservableGauge(
+            "adapters.loaded", Residents, "{adapter}", "1 for each adapter held, with its tier; the most recently used ones only");
     }
 
     public void RecordLoad(TimeSpan duration, bool isFromDisk, bool isSuccess) =>
@@ -66,5 +69,8 @@ internal sealed class AdapterCacheMetrics : IDisposable
         .OrderByDescending(adapter => adapter.LastUsed)
         .Take(_options.MaxReportedAdapters)
         .Select(adapter => new Measurement<long>(
-            1, adapter.DeviceBytes > 0 ? s_device : s_host, new("adapter", adapter.Id.ToString()), new("pinned", adapter.IsPinned ? "true" : "false")));
+            1,
+            adapter.DeviceBytes > 0 ? s_device : s_host,
+            new("adapter", adapter.Id.ToString()),
+            new("pinned", adapter.IsPinned ? "true" : "false")));
 }

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using System.Diagnostics.CodeAnalysis;
 using InferenceServer.AdapterStore.Cache;
 using InferenceServer.AdapterStore.Import;
@@ -25,11 +27,12 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     private readonly TimeProvider _time;
     private readonly CatalogDisk _disk;
 
-    // Guards what is below and orders changes of the disk; a change is a few small writes.
-    private readonly Lock _lock = new();
-    private readonly Dictionary<string, NameState> _names = new(StringComparer.Ordinal);
-    private readonly HashSet<AdapterUpload> _uploads = [];
-    private readonly List<CatalogProblem> _problems = [];
+    private readonly ConcurrentDictionary<AdapterUpload, bool> _uploads = [];
+    private readonly ConcurrentQueue<CatalogProblem> _problems = [];
+
+    // Orders the changes of the disk, which wait for it. Readers take the present table without a lock.
+    private readonly Lock _changeLock = new();
+    private volatile ImmutableDictionary<string, NameState> _names = ImmutableDictionary.Create<string, NameState>(StringComparer.Ordinal);
 
     /// <summary>Opens the catalog: cleans up after a crash, verifies every record, puts damaged ones aside.</summary>
     /// <param name="options">Where, and how many versions.</param>
@@ -53,7 +56,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         _disk = new CatalogDisk(options, files);
         try
         {
-            _disk.Recover(_problems, (name, list, records) => _names.Add(name, new NameState(list, records)));
+            _disk.Recover(_problems.Enqueue, (name, list, records) => _names = _names.Add(name, new NameState(list, records)));
         }
         catch
         {
@@ -63,55 +66,22 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     }
 
     /// <summary>What was found damaged and put aside, and clean-ups that failed.</summary>
-    public IReadOnlyList<CatalogProblem> Problems
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return [.. _problems];
-            }
-        }
-    }
+    public IReadOnlyList<CatalogProblem> Problems => [.. _problems];
 
     /// <summary>Names of uploads in progress.</summary>
-    public IReadOnlyList<string> PendingUploads
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return [.. _uploads.Select(upload => upload.Name)];
-            }
-        }
-    }
+    public IReadOnlyList<string> PendingUploads => [.. _uploads.Keys.Select(upload => upload.Name)];
 
     /// <summary>The current version of every name, by name.</summary>
-    public IReadOnlyList<AdapterRecord> List()
-    {
-        lock (_lock)
-        {
-            return [.. _names.Values.Select(state => state.Current).OfType<AdapterRecord>().OrderBy(record => record.Name, StringComparer.Ordinal)];
-        }
-    }
+    public IReadOnlyList<AdapterRecord> List() =>
+        [.. _names.Values.Select(state => state.Current).OfType<AdapterRecord>().OrderBy(record => record.Name, StringComparer.Ordinal)];
 
     /// <summary>All versions of all names, by name, oldest first.</summary>
-    public IReadOnlyList<AdapterRecord> ListAll()
-    {
-        lock (_lock)
-        {
-            return [.. _names.OrderBy(pair => pair.Key, StringComparer.Ordinal).SelectMany(pair => pair.Value.List.Versions.Select(digest => pair.Value.Records[digest]))];
-        }
-    }
+    public IReadOnlyList<AdapterRecord> ListAll() =>
+        [.. _names.OrderBy(pair => pair.Key, StringComparer.Ordinal).SelectMany(pair => pair.Value.Stored)];
 
     /// <summary>All stored versions of a name, oldest first; empty when there is none.</summary>
-    public IReadOnlyList<AdapterRecord> Versions(string name)
-    {
-        lock (_lock)
-        {
-            return _names.TryGetValue(name, out NameState? state) ? [.. state.List.Versions.Select(digest => state.Records[digest])] : [];
-        }
-    }
+    public IReadOnlyList<AdapterRecord> Versions(string name) =>
+        _names.TryGetValue(name, out NameState? state) ? [.. state.Stored] : [];
 
     /// <summary>The record of <c>name</c> (its current version) or of <c>name@digest</c>.</summary>
     /// <exception cref="AdapterNotFoundException">There is none.</exception>
@@ -121,13 +91,10 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     public bool TryGet(string nameOrId, [NotNullWhen(true)] out AdapterRecord? record)
     {
         ArgumentNullException.ThrowIfNull(nameOrId);
-        lock (_lock)
-        {
-            record = AdapterId.TryParse(nameOrId, out AdapterId id)
-                ? _names.GetValueOrDefault(id.Name)?.Records.GetValueOrDefault(id.Digest)
-                : _names.GetValueOrDefault(nameOrId)?.Current;
-            return record is not null;
-        }
+        record = AdapterId.TryParse(nameOrId, out AdapterId id)
+            ? _names.GetValueOrDefault(id.Name)?.Records.GetValueOrDefault(id.Digest)
+            : _names.GetValueOrDefault(nameOrId)?.Current;
+        return record is not null;
     }
 
     /// <summary>Starts an upload under a name.</summary>
@@ -153,11 +120,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
 
         AdapterUpload upload = new(this, _disk.Files, name, folder, _options.Limits, mode);
-        lock (_lock)
-        {
-            _uploads.Add(upload);
-        }
-
+        _uploads.TryAdd(upload, true);
         return upload;
     }
 
@@ -170,7 +133,8 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         using AdapterUpload upload = BeginUpload(name);
         byte[] buffer = new byte[1 << 20];
         foreach ((AdapterFilePart part, string file) in
-            (ReadOnlySpan<(AdapterFilePart, string)>)[(AdapterFilePart.Config, PeftImporter.ConfigFileName), (AdapterFilePart.Weights, PeftImporter.WeightsFileName)])
+            (ReadOnlySpan<(AdapterFilePart, string)>)
+            [(AdapterFilePart.Config, PeftImporter.ConfigFileName), (AdapterFilePart.Weights, PeftImporter.WeightsFileName)])
         {
             string path = Path.Combine(folder, file);
             if (!File.Exists(path))
@@ -194,7 +158,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     /// <exception cref="AdapterStorageException">The disk fails; the version before it stays current.</exception>
     public AdapterRecord Activate(string name, string digest)
     {
-        lock (_lock)
+        lock (_changeLock)
         {
             if (!_names.TryGetValue(name, out NameState? state) || !state.Records.TryGetValue(digest, out AdapterRecord? record))
             {
@@ -212,7 +176,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     /// <exception cref="AdapterStorageException">The disk fails; nothing is deleted.</exception>
     public IReadOnlyList<AdapterId> Delete(string name)
     {
-        lock (_lock)
+        lock (_changeLock)
         {
             if (!_names.TryGetValue(name, out NameState? state))
             {
@@ -222,7 +186,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             Change(name, "deleting", () =>
             {
                 string trash = _disk.MoveNameToTrash(name);
-                _names.Remove(name);
+                _names = _names.Remove(name);
                 Discard(trash);
             });
             return [.. state.List.Versions.Select(digest => new AdapterId(name, digest))];
@@ -234,7 +198,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     /// <exception cref="AdapterStorageException">The disk fails; nothing is deleted.</exception>
     public void Delete(AdapterId id)
     {
-        lock (_lock)
+        lock (_changeLock)
         {
             if (!_names.TryGetValue(id.Name, out NameState? state) || !state.Records.ContainsKey(id.Digest))
             {
@@ -274,7 +238,10 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         if (record.BaseFingerprint != _fingerprint)
         {
             throw new AdapterFormatException(
-                StoredVersion.RecordFileName, id.ToString(), $"an adapter validated against this base '{_model.Name}'", $"another base '{record.BaseModel}'; upload it again");
+                StoredVersion.RecordFileName,
+                id.ToString(),
+                $"an adapter validated against this base '{_model.Name}'",
+                $"another base '{record.BaseModel}'; upload it again");
         }
 
         string folder = _disk.VersionFolder(id);
@@ -301,7 +268,8 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
 
     internal AdapterRecord Commit(AdapterUpload upload, StoredFile config, StoredFile weights, CancellationToken cancellation)
     {
-        string digest = AdapterDigest.Combine(config.Bytes, Convert.FromHexString(config.Sha256), weights.Bytes, Convert.FromHexString(weights.Sha256));
+        string digest = AdapterDigest.Combine(
+            config.Bytes, Convert.FromHexString(config.Sha256), weights.Bytes, Convert.FromHexString(weights.Sha256));
         AdapterId id = new(upload.Name, digest);
         ImportedAdapter imported = _importer.Import(upload.Folder, id.ToString(), null, cancellation);
         AdapterRecord record = new()
@@ -319,9 +287,10 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         };
         _disk.WriteRecord(upload.Folder, record);
         cancellation.ThrowIfCancellationRequested();
-        lock (_lock)
+        lock (_changeLock)
         {
-            NameState state = _names.GetValueOrDefault(id.Name) ?? new NameState(new VersionList(null, []), new Dictionary<string, AdapterRecord>());
+            NameState state = _names.GetValueOrDefault(id.Name)
+                ?? new NameState(new VersionList(null, []), new Dictionary<string, AdapterRecord>());
             if (upload.Mode.HasFlag(UploadMode.MustBeNew) && state.List.Versions.Count > 0)
             {
                 throw new AdapterExistsException(id.Name);
@@ -334,11 +303,8 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
 
     internal void EndUpload(AdapterUpload upload)
     {
-        lock (_lock)
-        {
-            _uploads.Remove(upload);
-            Discard(upload.Folder);
-        }
+        _uploads.TryRemove(upload, out _);
+        Discard(upload.Folder);
     }
 
     // Lock held.
@@ -361,8 +327,14 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
 
         // Newest last; the same contents again are the same version. The oldest go, but never the current one.
         List<string> versions = [.. state.List.Versions.Where(digest => digest != record.Digest), record.Digest];
-        List<string> dropped = [.. versions.Where(digest => digest != current && digest != record.Digest).Take(Math.Max(0, versions.Count - _options.KeepVersions))];
-        NameState next = new(state.List, new Dictionary<string, AdapterRecord>(state.Records) { [record.Digest] = isStored ? stored! : record });
+        List<string> dropped =
+        [
+            .. versions
+                .Where(digest => digest != current && digest != record.Digest)
+                .Take(Math.Max(0, versions.Count - _options.KeepVersions)),
+        ];
+        Dictionary<string, AdapterRecord> records = new(state.Records) { [record.Digest] = isStored ? stored! : record };
+        NameState next = new(state.List, records);
         Publish(record.Name, next, new VersionList(current, [.. versions.Except(dropped)]));
         foreach (string digest in dropped)
         {
@@ -376,7 +348,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             catch (Exception error) when (error is IOException or UnauthorizedAccessException)
             {
                 // The upload itself is done; what is left over goes at the next start.
-                _problems.Add(new CatalogProblem($"{record.Name}@{digest}", $"an old version was not removed: {error.Message}"));
+                _problems.Enqueue(new CatalogProblem($"{record.Name}@{digest}", $"an old version was not removed: {error.Message}"));
             }
         }
     }
@@ -385,7 +357,8 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     private void Publish(string name, NameState state, VersionList list)
     {
         _disk.WriteList(name, list);
-        _names[name] = new NameState(list, list.Versions.ToDictionary(digest => digest, digest => state.Records[digest], StringComparer.Ordinal));
+        Dictionary<string, AdapterRecord> kept = list.Versions.ToDictionary(digest => digest, digest => state.Records[digest], StringComparer.Ordinal);
+        _names = _names.SetItem(name, new NameState(list, kept));
     }
 
     // Lock held. After a failure memory follows what the disk says, which is the old state or, if only its last sync failed, the new.
@@ -400,11 +373,11 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         {
             if (_disk.TryReadName(name) is { } onDisk)
             {
-                _names[name] = new NameState(onDisk.List, onDisk.Records);
+                _names = _names.SetItem(name, new NameState(onDisk.List, onDisk.Records));
             }
             else if (!_disk.HasName(name))
             {
-                _names.Remove(name);
+                _names = _names.Remove(name);
             }
 
             throw new AdapterStorageException(name, action, error, isChanged: !IsSame(before, _names.GetValueOrDefault(name)?.List));
@@ -415,7 +388,6 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         ? left == right
         : left.Current == right.Current && left.Versions.SequenceEqual(right.Versions);
 
-    // Lock held.
     private void Discard(string folder)
     {
         try
@@ -424,20 +396,18 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            _problems.Add(new CatalogProblem(folder, $"a folder that is no longer needed was not removed: {error.Message}"));
+            _problems.Enqueue(new CatalogProblem(folder, $"a folder that is no longer needed was not removed: {error.Message}"));
         }
     }
 
-    private AdapterRecord Find(AdapterId id)
-    {
-        lock (_lock)
-        {
-            return _names.GetValueOrDefault(id.Name)?.Records.GetValueOrDefault(id.Digest) ?? throw new AdapterNotFoundException(id.ToString());
-        }
-    }
+    private AdapterRecord Find(AdapterId id) =>
+        _names.GetValueOrDefault(id.Name)?.Records.GetValueOrDefault(id.Digest) ?? throw new AdapterNotFoundException(id.ToString());
 
     private sealed record NameState(VersionList List, IReadOnlyDictionary<string, AdapterRecord> Records)
     {
+        /// <summary>Oldest first.</summary>
+        public IEnumerable<AdapterRecord> Stored => List.Versions.Select(digest => Records[digest]);
+
         public AdapterRecord? Current => List.Current is { } digest ? Records.GetValueOrDefault(digest) : null;
     }
 }

@@ -8,7 +8,7 @@ public sealed class AdapterStorageException : IOException
     /// <param name="inner">The disk's error.</param>
     /// <param name="isChanged">Whether the change was made and only its last sync failed.</param>
     public AdapterStorageException(string adapter, string action, Exception inner, bool isChanged = false)
-        : base($"{action} adapter '{adapter}' failed, {(isChanged ? "the change is made but a crash may undo it" : "nothing was changed")}: {inner.Message}", inner)
+        : base($"{action} adapter '{adapter}' failed, {Outcome(isChanged)}: {inner.Message}", inner)
     {
         Adapter = adapter;
         IsChanged = isChanged;
@@ -16,6 +16,8 @@ public sealed class AdapterStorageException : IOException
 
     /// <summary>Whether the change was made and only its last sync failed, so that a crash may undo it.</summary>
     public bool IsChanged { get; }
+
+    private static string Outcome(bool isChanged) => isChanged ? "the change is made but a crash may undo it" : "nothing was changed";
 
     public string Adapter { get; }
 }

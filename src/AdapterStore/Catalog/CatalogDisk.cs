@@ -129,7 +129,14 @@ internal sealed class CatalogDisk : IDisposable
         try
         {
             VersionList list = SealedJson.Read<VersionList>(path);
-            return (list, list.Versions.ToDictionary(digest => digest, digest => StoredVersion.Read(VersionFolder(new(name, digest)), new(name, digest), false), StringComparer.Ordinal));
+            Dictionary<string, AdapterRecord> records = new(StringComparer.Ordinal);
+            foreach (string digest in list.Versions)
+            {
+                AdapterId id = new(name, digest);
+                records.Add(digest, StoredVersion.Read(VersionFolder(id), id, verifyContents: false));
+            }
+
+            return (list, records);
         }
         catch (Exception error) when (error is IOException or InvalidDataException or UnauthorizedAccessException)
         {
@@ -138,7 +145,7 @@ internal sealed class CatalogDisk : IDisposable
     }
 
     /// <summary>Cleans up after a crash, verifies everything and hands out what is sound.</summary>
-    public void Recover(List<CatalogProblem> problems, NameFound found)
+    public void Recover(Action<CatalogProblem> report, NameFound found)
     {
         Files.CreateDirectory(_adapters);
         Files.CreateDirectory(_quarantine);
@@ -153,17 +160,17 @@ internal sealed class CatalogDisk : IDisposable
             string name = Path.GetFileName(folder);
             if (!AdapterName.IsValid(name))
             {
-                problems.Add(new CatalogProblem(folder, "not the folder of an adapter; left alone"));
+                report(new CatalogProblem(folder, "not the folder of an adapter; left alone"));
                 continue;
             }
 
-            RecoverName(name, folder, problems, found);
+            RecoverName(name, folder, report, found);
         }
     }
 
     public void Dispose() => _guard.Dispose();
 
-    private void RecoverName(string name, string folder, List<CatalogProblem> problems, NameFound found)
+    private void RecoverName(string name, string folder, Action<CatalogProblem> report, NameFound found)
     {
         VersionList list;
         try
@@ -184,7 +191,7 @@ internal sealed class CatalogDisk : IDisposable
             }
 
             // Which version was current cannot be told any more, so none is served.
-            PutAside(folder, name, error.Message, problems);
+            PutAside(folder, name, error.Message, report);
             return;
         }
 
@@ -198,7 +205,7 @@ internal sealed class CatalogDisk : IDisposable
             }
             catch (Exception error) when (error is InvalidDataException or IOException)
             {
-                PutAside(VersionFolder(id), id.ToString(), error.Message, problems);
+                PutAside(VersionFolder(id), id.ToString(), error.Message, report);
             }
         }
 
@@ -219,17 +226,17 @@ internal sealed class CatalogDisk : IDisposable
         found(name, list, records);
     }
 
-    private void PutAside(string folder, string subject, string reason, List<CatalogProblem> problems)
+    private void PutAside(string folder, string subject, string reason, Action<CatalogProblem> report)
     {
         if (!Directory.Exists(folder))
         {
-            problems.Add(new CatalogProblem(subject, "its folder is missing"));
+            report(new CatalogProblem(subject, "its folder is missing"));
             return;
         }
 
         string target = Path.Combine(_quarantine, $"{Path.GetFileName(folder)}-{Guid.NewGuid():N}");
         Files.MoveDirectory(folder, target);
-        problems.Add(new CatalogProblem(subject, $"{reason}; moved to {target}"));
+        report(new CatalogProblem(subject, $"{reason}; moved to {target}"));
     }
 
     private string TrashFolder() => Path.Combine(_staging, Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture));

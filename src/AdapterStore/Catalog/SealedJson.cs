@@ -10,7 +10,11 @@ internal static class SealedJson
 {
     private const long MaxBytes = 64 << 20;
 
-    private static readonly JsonSerializerOptions s_options = new() { Converters = { new JsonStringEnumConverter() }, RespectNullableAnnotations = true };
+    private static readonly JsonSerializerOptions s_options = new()
+    {
+        Converters = { new JsonStringEnumConverter() },
+        RespectNullableAnnotations = true,
+    };
 
     public static byte[] Write<T>(T value)
     {

@@ -11,9 +11,9 @@ internal static class ConfigFieldRules
     // Read while training only; the saved tensors already hold their effect.
     private static readonly HashSet<string> s_trainingOnly = new(StringComparer.Ordinal)
     {
-        "auto_mapping", "revision", "task_type", "inference_mode", "peft_version", "fan_in_fan_out", "lora_dropout", "vera_dropout", "d_initial",
-        "init_weights", "init_ia3_weights", "runtime_config", "eva_config", "megatron_core", "qalora_group_size", "target_r", "tinit", "tfinal", "deltaT",
-        "beta1", "beta2", "orth_reg_weight", "total_step",
+        "auto_mapping", "revision", "task_type", "inference_mode", "peft_version", "fan_in_fan_out", "lora_dropout", "vera_dropout",
+        "d_initial", "init_weights", "init_ia3_weights", "runtime_config", "eva_config", "megatron_core", "qalora_group_size",
+        "target_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step",
     };
 
     private static readonly Dictionary<string, string> s_refused = new(StringComparer.Ordinal)
@@ -46,7 +46,8 @@ internal static class ConfigFieldRules
             if (!s_trainingOnly.Contains(name) && !IsOff(value) && !IsUnusedByMethod(name, method))
             {
                 string why = s_refused.TryGetValue(name, out string? reason) ? reason : "this field is not known and may change the results";
-                throw new AdapterFormatException(ConfigFields.FileName, name, $"null, false or empty ({why})", AdapterFormatException.Shown(value.GetRawText()));
+                throw new AdapterFormatException(
+                    ConfigFields.FileName, name, $"null, false or empty ({why})", AdapterFormatException.Shown(value.GetRawText()));
             }
 
             extras.Add(name, value.GetRawText());
@@ -86,7 +87,8 @@ internal static class ConfigFieldRules
         throw new AdapterFormatException(
             ConfigFields.FileName,
             Field,
-            "true, false, gaussian, orthogonal or eva (other starts change the base weights; save with path_initial_model_for_weight_conversion)",
+            "true, false, gaussian, orthogonal or eva "
+                + "(other starts change the base weights; save with path_initial_model_for_weight_conversion)",
             AdapterFormatException.Shown(value.GetRawText()));
     }
 }

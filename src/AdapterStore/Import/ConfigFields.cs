@@ -98,7 +98,9 @@ internal sealed class ConfigFields
             throw Wrong(name, $"a whole number from {least}", value);
         }
 
-        return number <= most ? (int)number : throw new AdapterFormatException(FileName, name, $"at most {limitName} {most}", Invariant(number));
+        return number <= most
+            ? (int)number
+            : throw new AdapterFormatException(FileName, name, $"at most {limitName} {most}", Invariant(number));
     }
 
     public double Number(string name, double otherwise) => Find(name) is { } value ? NumberOf(name, value) : otherwise;

@@ -94,12 +94,16 @@ internal sealed class ConfigPatterns
         if (pattern.Length > _limits.MaxPatternLength)
         {
             throw new AdapterFormatException(
-                ConfigFields.FileName, field, $"a regular expression of at most MaxPatternLength {_limits.MaxPatternLength} characters", $"{pattern.Length}");
+                ConfigFields.FileName,
+                field,
+                $"a regular expression of at most MaxPatternLength {_limits.MaxPatternLength} characters",
+                $"{pattern.Length}");
         }
 
         if (_compiled.Count >= _limits.MaxPatterns)
         {
-            throw new AdapterFormatException(ConfigFields.FileName, field, $"at most MaxPatterns {_limits.MaxPatterns} regular expressions", "more");
+            throw new AdapterFormatException(
+                ConfigFields.FileName, field, $"at most MaxPatterns {_limits.MaxPatterns} regular expressions", "more");
         }
 
         // Python writes a named group (?P<name>...), .NET (?<name>...).
@@ -119,7 +123,8 @@ internal sealed class ConfigPatterns
         }
         catch (ArgumentException error)
         {
-            throw new AdapterFormatException(ConfigFields.FileName, field, "a regular expression", AdapterFormatException.Shown(pattern), error);
+            throw new AdapterFormatException(
+                ConfigFields.FileName, field, "a regular expression", AdapterFormatException.Shown(pattern), error);
         }
     }
 

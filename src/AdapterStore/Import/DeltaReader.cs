@@ -21,7 +21,10 @@ internal abstract class DeltaReader
         if (tensors.Module.Kind is not (ModuleKind.Linear or ModuleKind.Conv1D))
         {
             throw new AdapterFormatException(
-                ConfigFields.FileName, "target_modules", $"linear modules for {method}", $"'{tensors.Module.Path}', which is a {tensors.Module.Kind}");
+                ConfigFields.FileName,
+                "target_modules",
+                $"linear modules for {method}",
+                $"'{tensors.Module.Path}', which is a {tensors.Module.Kind}");
         }
     }
 

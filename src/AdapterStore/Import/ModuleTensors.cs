@@ -22,13 +22,14 @@ internal sealed class ModuleTensors
     {
         if (!_parts.TryAdd(part, entry))
         {
-            throw new AdapterFormatException(AdapterTensors.FileName, entry.Name, "one tensor of its kind for the module", $"also '{_parts[part].Name}'");
+            throw new AdapterFormatException(
+                AdapterTensors.FileName, entry.Name, "one tensor of its kind for the module", $"also '{_parts[part].Name}'");
         }
     }
 
     /// <summary>A tensor that must be there, of this shape.</summary>
     public SafetensorsEntry Require(TensorPart part, string kind, params ReadOnlySpan<long> shape) => Find(part, shape)
-        ?? throw new AdapterFormatException(AdapterTensors.FileName, Module.Path, $"a tensor {kind} of shape [{string.Join(", ", shape.ToArray())}]", "none");
+        ?? throw new AdapterFormatException(AdapterTensors.FileName, Module.Path, $"a tensor {kind} of shape {ShapeText(shape)}", "none");
 
     /// <summary>A tensor that may be there; its shape must be this one.</summary>
     public SafetensorsEntry? Find(TensorPart part, params ReadOnlySpan<long> shape)
@@ -41,7 +42,7 @@ internal sealed class ModuleTensors
         _used.Add(part);
         return shape.SequenceEqual(entry.Shape)
             ? entry
-            : throw new AdapterFormatException(AdapterTensors.FileName, entry.Name, $"shape [{string.Join(", ", shape.ToArray())}]", $"shape {entry.ShapeText}");
+            : throw new AdapterFormatException(AdapterTensors.FileName, entry.Name, $"shape {ShapeText(shape)}", $"shape {entry.ShapeText}");
     }
 
     /// <summary>A tensor whose shape the caller checks.</summary>
@@ -59,8 +60,13 @@ internal sealed class ModuleTensors
             if (!_used.Contains(part))
             {
                 throw new AdapterFormatException(
-                    AdapterTensors.FileName, entry.Name, "tensors only for what the config targets or saves", "a tensor that the config does not account for");
+                    AdapterTensors.FileName,
+                    entry.Name,
+                    "tensors only for what the config targets or saves",
+                    "a tensor that the config does not account for");
             }
         }
     }
+
+    private static string ShapeText(ReadOnlySpan<long> shape) => $"[{string.Join(", ", shape.ToArray())}]";
 }

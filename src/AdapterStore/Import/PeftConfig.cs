@@ -24,7 +24,8 @@ internal sealed class PeftConfig
         Bias = fields.Text("bias") ?? "none";
         if (Bias is not ("none" or "all" or "lora_only" or "vera_only"))
         {
-            throw new AdapterFormatException(ConfigFields.FileName, "bias", "none, all, lora_only or vera_only", AdapterFormatException.Shown(Bias));
+            throw new AdapterFormatException(
+                ConfigFields.FileName, "bias", "none, all, lora_only or vera_only", AdapterFormatException.Shown(Bias));
         }
 
         _selector = new ModuleSelector(fields, _patterns);
@@ -147,7 +148,8 @@ internal sealed class PeftConfig
 
     private static AdapterMethod MethodOf(ConfigFields fields)
     {
-        string type = fields.Text("peft_type") ?? throw new AdapterFormatException(ConfigFields.FileName, "peft_type", "LORA, ADALORA, VERA or IA3", "nothing");
+        string type = fields.Text("peft_type")
+            ?? throw new AdapterFormatException(ConfigFields.FileName, "peft_type", "LORA, ADALORA, VERA or IA3", "nothing");
         return type switch
         {
             "LORA" => AdapterMethod.Lora,
@@ -155,7 +157,10 @@ internal sealed class PeftConfig
             "VERA" => AdapterMethod.Vera,
             "IA3" => AdapterMethod.Ia3,
             _ => throw new AdapterFormatException(
-                ConfigFields.FileName, "peft_type", "LORA, ADALORA, VERA or IA3 (other methods are not supported)", AdapterFormatException.Shown(type)),
+                ConfigFields.FileName,
+                "peft_type",
+                "LORA, ADALORA, VERA or IA3 (other methods are not supported)",
+                AdapterFormatException.Shown(type)),
         };
     }
 
@@ -197,7 +202,8 @@ internal sealed class PeftConfig
 
         foreach ((string key, JsonElement mask) in fields.Members("rank_pattern", pattern))
         {
-            if (mask.ValueKind != JsonValueKind.Array || mask.EnumerateArray().Any(kept => kept.ValueKind is not (JsonValueKind.True or JsonValueKind.False)))
+            if (mask.ValueKind != JsonValueKind.Array
+                || mask.EnumerateArray().Any(kept => kept.ValueKind is not (JsonValueKind.True or JsonValueKind.False)))
             {
                 throw ConfigFields.Wrong($"rank_pattern.{key}", "a list of true and false", mask);
             }
@@ -215,7 +221,8 @@ internal sealed class PeftConfig
         }
 
         // A bare list means the model's input embedding.
-        List<KeyValuePair<string, JsonElement>> lists = value.ValueKind == JsonValueKind.Array ? [new("", value)] : fields.Members(Field, value);
+        List<KeyValuePair<string, JsonElement>> lists =
+            value.ValueKind == JsonValueKind.Array ? [new("", value)] : fields.Members(Field, value);
         foreach ((string name, JsonElement list) in lists)
         {
             int[] indices = fields.Indices(Field, list);

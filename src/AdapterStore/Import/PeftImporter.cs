@@ -32,7 +32,9 @@ public sealed class PeftImporter
     /// <summary>Imports a folder.</summary>
     /// <param name="folder">Folder with both files; others in it are ignored and never opened.</param>
     /// <param name="label">name@digest, for messages.</param>
-    /// <param name="knownOutputScales">DoRA's output scales of an earlier import of the same files over the same base; null to compute them.</param>
+    /// <param name="knownOutputScales">
+    /// DoRA's output scales of an earlier import of the same files over the same base; null to compute them.
+    /// </param>
     /// <param name="cancellation">Stops long passes.</param>
     /// <exception cref="AdapterFormatException">The adapter is not accepted.</exception>
     public ImportedAdapter Import(
@@ -128,7 +130,10 @@ public sealed class PeftImporter
                 .Order(StringComparer.Ordinal)
                 .FirstOrDefault();
             throw new AdapterFormatException(
-                WeightsFileName, "", "a safetensors file", pickle is null ? "no such file" : $"only '{AdapterFormatException.Shown(pickle)}', a pickle, which is never opened");
+                WeightsFileName,
+                "",
+                "a safetensors file",
+                pickle is null ? "no such file" : $"only '{AdapterFormatException.Shown(pickle)}', a pickle, which is never opened");
         }
 
         return file.Length <= _limits.MaxBytes
@@ -152,9 +157,11 @@ public sealed class PeftImporter
 
     private void CheckNames(PeftConfig config, List<ModuleShape> targets)
     {
-        if (targets.Count == 0 && (config.HasTargets || !_model.Modules.Any(module => config.IsSaved(module.Path) || config.TokenIndicesOf(module) is not null)))
+        if (targets.Count == 0
+            && (config.HasTargets || !_model.Modules.Any(module => config.IsSaved(module.Path) || config.TokenIndicesOf(module) is not null)))
         {
-            throw new AdapterFormatException(ConfigFileName, "target_modules", $"modules of the base model '{_model.Name}'", "no module of that name");
+            throw new AdapterFormatException(
+                ConfigFileName, "target_modules", $"modules of the base model '{_model.Name}'", "no module of that name");
         }
 
         // Every name that some module or a module around it could answer to; a stranger's list may be long, the model's is not.
@@ -205,7 +212,8 @@ public sealed class PeftImporter
 
         if (hostBytes > _limits.MaxHostBytes)
         {
-            throw new AdapterFormatException(WeightsFileName, "", $"at most MaxHostBytes {_limits.MaxHostBytes} bytes in memory", $"{hostBytes}");
+            throw new AdapterFormatException(
+                WeightsFileName, "", $"at most MaxHostBytes {_limits.MaxHostBytes} bytes in memory", $"{hostBytes}");
         }
     }
 
@@ -219,10 +227,14 @@ public sealed class PeftImporter
 
         foreach (ModuleShape module in _model.Modules)
         {
-            if ((module.Kind == ModuleKind.Embedding || module.Path == _model.OutputHeadPath) && deltas[module.Index] is { } delta && (delta.Rank > 0 || delta.Replacement is not null))
+            bool isTied = module.Kind == ModuleKind.Embedding || module.Path == _model.OutputHeadPath;
+            if (isTied && deltas[module.Index] is { } delta && (delta.Rank > 0 || delta.Replacement is not null))
             {
                 throw new AdapterFormatException(
-                    ConfigFileName, "ensure_weight_tying", "false when embeddings or the output head of a tied model are changed", $"true with '{module.Path}' changed");
+                    ConfigFileName,
+                    "ensure_weight_tying",
+                    "false when embeddings or the output head of a tied model are changed",
+                    $"true with '{module.Path}' changed");
             }
         }
     }
@@ -267,7 +279,9 @@ public sealed class PeftImporter
             [
                 .. _model.Modules
                     .Where(module => weights.Deltas[module.Index] is { } delta
-                        && (delta.Replacement is not null || delta.ReplacedRows is not null || (!targets.Contains(module) && delta.OutputBias is not null)))
+                        && (delta.Replacement is not null
+                            || delta.ReplacedRows is not null
+                            || (delta.OutputBias is not null && !targets.Contains(module))))
                     .Select(module => module.Path),
             ],
             Ranks = [.. targets.Select(module => reader.RankOf(tensors.Of(module)))],
@@ -275,7 +289,8 @@ public sealed class PeftImporter
             Parameters = file.Entries.Values.Sum(entry => entry.ElementCount),
             FileBytes = new FileInfo(file.FilePath).Length,
             HostBytes = weights.ByteCount,
-            MatrixBytes = weights.Deltas.Sum(delta => (delta?.A?.ByteCount ?? 0) + (delta?.B?.ByteCount ?? 0) + (delta?.Replacement?.ByteCount ?? 0)),
+            MatrixBytes = weights.Deltas.Sum(
+                delta => (delta?.A?.ByteCount ?? 0) + (delta?.B?.ByteCount ?? 0) + (delta?.Replacement?.ByteCount ?? 0)),
             Extras = config.Extras,
         };
     }

@@ -6,7 +6,9 @@ using InferenceServer.Tensors.Safetensors;
 
 namespace InferenceServer.AdapterStore.Import;
 
-/// <summary>What an adapter file holds beside the method's own tensors: modules_to_save, biases, trained token rows, copies of the base.</summary>
+/// <summary>
+/// What an adapter file holds beside the method's own tensors: modules_to_save, biases, trained token rows, copies of the base.
+/// </summary>
 internal sealed class SavedParts
 {
     private readonly PeftConfig _config;
@@ -54,7 +56,8 @@ internal sealed class SavedParts
         ModuleShape module = tensors.Module;
         if (_config.IsSaved(module.Path))
         {
-            delta = (delta ?? new LowRankDelta()) with { Replacement = ReadWeight(tensors.Require(TensorPart.Weight, "weight", WeightShape(module)), module) };
+            SafetensorsEntry weight = tensors.Require(TensorPart.Weight, "weight", WeightShape(module));
+            delta = (delta ?? new LowRankDelta()) with { Replacement = ReadWeight(weight, module) };
         }
         else if (IsVocabularySized(module))
         {
@@ -157,7 +160,10 @@ internal sealed class SavedParts
                     if (Math.Abs(copy[i] - original[i]) > (Math.Abs(original[i]) / 128) + 1e-6f)
                     {
                         throw new AdapterFormatException(
-                            AdapterTensors.FileName, entry.Name, "the base model's own weight, or its module in modules_to_save", "a changed base weight");
+                            AdapterTensors.FileName,
+                            entry.Name,
+                            "the base model's own weight, or its module in modules_to_save",
+                            "a changed base weight");
                     }
                 }
             }
@@ -178,12 +184,15 @@ internal sealed class SavedParts
             return null;
         }
 
-        (int vocabulary, int hidden) = module.Kind == ModuleKind.Embedding ? (module.InFeatures, module.OutFeatures) : (module.OutFeatures, module.InFeatures);
+        bool isEmbedding = module.Kind == ModuleKind.Embedding;
+        int vocabulary = isEmbedding ? module.InFeatures : module.OutFeatures;
+        int hidden = isEmbedding ? module.OutFeatures : module.InFeatures;
         foreach (int token in indices)
         {
             if (token >= vocabulary)
             {
-                throw new AdapterFormatException(ConfigFields.FileName, "trainable_token_indices", $"tokens below the vocabulary size {vocabulary}", $"{token}");
+                throw new AdapterFormatException(
+                    ConfigFields.FileName, "trainable_token_indices", $"tokens below the vocabulary size {vocabulary}", $"{token}");
             }
         }
 

@@ -29,7 +29,8 @@ internal sealed class VeraReader : DeltaReader
         SafetensorsEntry? b = Shared(NameB, largestOut, config.Rank);
         if ((a is null) != (b is null) || (a is null && config.SavesProjection))
         {
-            throw new AdapterFormatException(AdapterTensors.FileName, a is null ? NameA : NameB, "both shared projections (save_projection)", "none");
+            throw new AdapterFormatException(
+                AdapterTensors.FileName, a is null ? NameA : NameB, "both shared projections (save_projection)", "none");
         }
 
         if (a is not null)
@@ -68,7 +69,8 @@ internal sealed class VeraReader : DeltaReader
     }
 
     private (SafetensorsEntry B, SafetensorsEntry D) Vectors(ModuleTensors module) =>
-        (module.Require(TensorPart.VeraOutput, "vera_lambda_b", module.Module.OutFeatures), module.Require(TensorPart.VeraRank, "vera_lambda_d", _config.Rank));
+        (module.Require(TensorPart.VeraOutput, "vera_lambda_b", module.Module.OutFeatures),
+            module.Require(TensorPart.VeraRank, "vera_lambda_d", _config.Rank));
 
     private SafetensorsEntry? Shared(string name, long rows, long columns)
     {

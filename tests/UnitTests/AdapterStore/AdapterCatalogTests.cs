@@ -299,6 +299,41 @@ public sealed class AdapterCatalogTests : IDisposable
     }
 
     [Fact]
+    public async Task Uploads_roll_backs_and_loads_at_once_leave_a_sound_catalog()
+    {
+        using (AdapterCatalog catalog = Open(keepVersions: 2))
+        {
+            async Task WorkAsync(int seed)
+            {
+                Random random = new(seed);
+                for (int i = 0; i < 12; i++)
+                {
+                    await Task.Yield();
+                    AdapterRecord record = Upload(catalog, $"n{random.Next(2)}", random.Next(4), usesDora: true);
+                    try
+                    {
+                        Assert.Equal(record.Manifest.HostBytes, catalog.Load(record.Id, CancellationToken.None).ByteCount);
+                        catalog.Activate(record.Name, record.Digest);
+                    }
+                    catch (AdapterNotFoundException)
+                    {
+                        // Another upload has pushed it out since.
+                        Assert.Equal(2, catalog.Versions(record.Name).Count);
+                    }
+                }
+            }
+
+            await Task.WhenAll(Enumerable.Range(0, 4).Select(seed => Task.Run(() => WorkAsync(seed))));
+            Assert.Empty(catalog.Problems);
+        }
+
+        using AdapterCatalog again = Open();
+        Assert.Empty(again.Problems);
+        Assert.Equal(2, again.List().Count);
+        Assert.All(again.List(), record => Assert.Equal(2, Directory.GetDirectories(_root[$"adapters/{record.Name}"]).Length));
+    }
+
+    [Fact]
     public async Task The_cache_serves_what_the_catalog_holds()
     {
         using AdapterCatalog catalog = Open();
