@@ -90,7 +90,7 @@ internal sealed class EngineLoop : IDisposable
             // A fault of the loop itself, not of a step: nothing that it holds can be trusted.
             EngineLog.LoopDied(_logger, error);
             Volatile.Write(ref _isFaulted, true);
-            EndAll(new GenerationFailedException("the engine failed", error));
+            Abandon(new GenerationFailedException("the engine failed", error));
         }
 
         Close();
@@ -319,6 +319,18 @@ internal sealed class EngineLoop : IDisposable
         }
     }
 
+    // Answers everybody without touching the scheduler's state or the clock, which may be what failed.
+    private void Abandon(Exception error)
+    {
+        foreach (Sequence sequence in _scheduler.Running.Concat(_scheduler.Waiting).ToArray())
+        {
+            if (sequence is Generation { IsEnded: false } generation)
+            {
+                generation.Finish(error, generation.Arrival);
+            }
+        }
+    }
+
     // No command is lost without an answer: what is still in the inbox is ended here, what comes later is refused by the closed inbox.
     private void Close()
     {
@@ -328,7 +340,7 @@ internal sealed class EngineLoop : IDisposable
             switch (command)
             {
                 case EngineCommand.Add(Generation generation):
-                    Finish(generation, new GenerationFailedException("the engine has stopped"), RequestOutcome.Failed);
+                    generation.Finish(new GenerationFailedException("the engine has stopped"), generation.Arrival);
                     break;
                 case EngineCommand.ChangeBase(_, TaskCompletionSource done):
                     done.SetException(new EngineStoppedException("the engine has stopped"));

@@ -207,6 +207,70 @@ public sealed class EngineDoorTests
     }
 
     [Fact]
+    public async Task A_fault_of_the_loop_itself_fails_everybody_and_is_seen()
+    {
+        ManualTime time = new();
+        await using EngineHost host = await EngineHost.StartAsync(new EngineHostOptions { Time = time });
+        await using GenerationStream stream = await host.Engine.SubmitAsync(EngineHost.Request("Runs", 450, new AdapterReference("lora-0")));
+
+        time.IsBroken = true;
+
+        GenerationFailedException error = await Assert.ThrowsAsync<GenerationFailedException>(() => EngineHost.ReadAsync(stream));
+        Assert.Contains("the engine failed", error.Message, StringComparison.Ordinal);
+        Assert.Equal(EngineState.Faulted, host.Engine.State);
+        await Assert.ThrowsAsync<EngineStoppedException>(() => host.Engine.SubmitAsync(EngineHost.Request("x", 5)));
+    }
+
+    [Fact]
+    public async Task A_storm_of_requests_readers_and_cancellations_leaves_nothing_behind()
+    {
+        await using EngineHost host = await EngineHost.StartAsync(new EngineHostOptions { KvBlocks = 40, AdapterBytes = 60_000 });
+        AdapterReference[][] stacks = [[], [new("lora-0")], [new("lora-1")], [new("lora-2"), new("lora-3")], [new("lora-3")]];
+        int finished = 0;
+
+        await Task.WhenAll(Enumerable.Range(0, 150).Select(async i =>
+        {
+            Random random = new(i);
+            using CancellationTokenSource cancel = new();
+            try
+            {
+                Task<GenerationStream> submit = host.Engine.SubmitAsync(
+                    EngineHost.Request($"request {i} of many", random.Next(1, 60), stacks[i % stacks.Length]), cancel.Token);
+                if (i % 7 == 0)
+                {
+                    await cancel.CancelAsync();
+                }
+
+                await using GenerationStream stream = await submit;
+                int chunks = random.Next(0, 6);
+                await foreach (GenerationChunk chunk in stream.ReadAllAsync(cancel.Token))
+                {
+                    if (i % 3 == 0 && --chunks < 0)
+                    {
+                        // Left, or cancelled, in the middle.
+                        if (i % 2 == 0)
+                        {
+                            break;
+                        }
+
+                        await cancel.CancelAsync();
+                    }
+
+                    Interlocked.Add(ref finished, chunk.FinishReason == FinishReason.None ? 0 : 1);
+                }
+            }
+            catch (OperationCanceledException)
+            {
+                Assert.True(cancel.IsCancellationRequested);
+            }
+        })).WaitAsync(EngineHost.Patience);
+
+        EngineSnapshot end = host.Engine.Snapshot();
+        Assert.Equal((0, 0, 0), (end.Running, end.Waiting, end.KvBlocksUsed));
+        Assert.True(finished > 50, $"{finished} finished");
+    }
+
+    [Fact]
     public async Task More_adapters_than_fit_take_turns_and_all_are_served()
     {
         // Room for the largest stack and little more; stacks that hold what others wait for included.
