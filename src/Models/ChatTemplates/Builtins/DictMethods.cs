@@ -10,7 +10,8 @@ internal static class DictMethods
         ["items"] = new((c, v, _) => new TemplateSequence(Iteration.PairsOf(c.Budget, (TemplateDict)v!), SequenceKind.DictItems)),
         ["keys"] = new((c, v, _) => new TemplateSequence(Iteration.KeysOf(c.Budget, (TemplateDict)v!), SequenceKind.DictKeys)),
         ["values"] = new((c, v, _) => Values(c, (TemplateDict)v!)),
-        ["get"] = new((c, v, a) => Comparison.Contains(c.Budget, v, a.Required(0, "get")) && ((TemplateDict)v!).TryGet(a.Get(0), out object? found) ? found : a.Get(1), "key", "default"),
+        ["get"] = new((c, v, a) =>
+            Comparison.Contains(c.Budget, v, a.Required(0, "get")) && ((TemplateDict)v!).TryGet(a.Get(0), out object? found) ? found : a.Get(1), "key", "default"),
         ["copy"] = new((c, v, _) => Copy(c, (TemplateDict)v!)),
         ["clear"] = Refused("clear"),
         ["pop"] = Refused("pop"),

@@ -8,7 +8,8 @@ internal static class ListMethods
     public static IReadOnlyDictionary<string, Method> All { get; } = new Dictionary<string, Method>(StringComparer.Ordinal)
     {
         ["index"] = new((c, v, a) => IndexOf(c, v, a.Required(0, "index")), "value"),
-        ["count"] = new((c, v, a) => (long)Iteration.ItemsOf(c.Budget, v).Count(item => Comparison.AreEqual(c.Budget, item, a.Required(0, "count"))), "value"),
+        ["count"] = new((c, v, a) =>
+            (long)Iteration.ItemsOf(c.Budget, v).Count(item => Comparison.AreEqual(c.Budget, item, a.Required(0, "count"))), "value"),
         ["copy"] = new((_, v, _) => v),
         ["append"] = Refused("append"),
         ["clear"] = Refused("clear"),

@@ -12,7 +12,8 @@ internal static class NumberFilters
 
     public static IReadOnlyDictionary<string, Method> All { get; } = new Dictionary<string, Method>(StringComparer.Ordinal)
     {
-        ["abs"] = new((_, v, _) => v is double number ? Math.Abs(number) : Numbers.Normalize(BigInteger.Abs(Numbers.ToBig(Integer(v, "abs"))))),
+        ["abs"] = new((_, v, _) =>
+            v is double number ? Math.Abs(number) : Numbers.Normalize(BigInteger.Abs(Numbers.ToBig(Integer(v, "abs"))))),
         ["int"] = new((c, v, a) => ToInteger(Scanned(c, v), a.Get(0, 0L), a.Integer(1, "int", 10)), "default", "base"),
         ["float"] = new((c, v, a) => ToFloat(Scanned(c, v)) ?? a.Get(0, 0.0), "default"),
         ["round"] = new((_, v, a) => Round(v, a.Integer(0, "round", 0), a.Text(1, "round") ?? "common"), "precision", "method"),

@@ -7,7 +7,8 @@ internal static class OrderFilters
 {
     public static IReadOnlyDictionary<string, Method> All { get; } = new Dictionary<string, Method>(StringComparer.Ordinal)
     {
-        ["sort"] = new((c, v, a) => TemplateSequence.List(Sorted(c, Iteration.ItemsOf(c.Budget, v), ListKey(c, a.Flag(1), a.Get(2)), a.Flag(0))), "reverse", "case_sensitive", "attribute"),
+        ["sort"] = new((c, v, a) =>
+            TemplateSequence.List(Sorted(c, Iteration.ItemsOf(c.Budget, v), ListKey(c, a.Flag(1), a.Get(2)), a.Flag(0))), "reverse", "case_sensitive", "attribute"),
         ["dictsort"] = new(DictSort, "case_sensitive", "by", "reverse"),
         ["min"] = new((c, v, a) => Extreme(c, v, a, sign: -1), "case_sensitive", "attribute"),
         ["max"] = new((c, v, a) => Extreme(c, v, a, sign: 1), "case_sensitive", "attribute"),

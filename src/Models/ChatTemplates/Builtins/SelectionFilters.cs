@@ -14,7 +14,8 @@ internal static class SelectionFilters
         ["selectattr"] = new((c, v, a) => new TemplateIterator(() => Select(c, v, a, byAttribute: true, keep: true)), null),
         ["rejectattr"] = new((c, v, a) => new TemplateIterator(() => Select(c, v, a, byAttribute: true, keep: false)), null),
         ["attr"] = new(Attribute, "name"),
-        ["default"] = new((_, v, a) => v is Undefined || (a.Flag(1) && !Comparison.IsTrue(v)) ? a.Get(0, "") : v, "default_value", "boolean"),
+        ["default"] = new((_, v, a) =>
+            v is Undefined || (a.Flag(1) && !Comparison.IsTrue(v)) ? a.Get(0, "") : v, "default_value", "boolean"),
     };
 
     /// <summary>The value at a path like <c>function.name</c> or <c>items.0</c>.</summary>

@@ -11,21 +11,28 @@ internal static class StringMethods
         ["strip"] = new((c, v, a) => Strip(c.Budget.Own((string)v!), a.Text(0, "strip"), start: true, end: true), "chars"),
         ["lstrip"] = new((c, v, a) => Strip(c.Budget.Own((string)v!), a.Text(0, "lstrip"), start: true, end: false), "chars"),
         ["rstrip"] = new((c, v, a) => Strip(c.Budget.Own((string)v!), a.Text(0, "rstrip"), start: false, end: true), "chars"),
-        ["split"] = new((c, v, a) => ListOf(c, v, TextSplitting.Split(Searched(c, v, a), a.Text(0, "split"), a.Integer(1, "split", -1))), "sep", "maxsplit"),
-        ["rsplit"] = new((c, v, a) => ListOf(c, v, TextSplitting.SplitFromEnd(Searched(c, v, a), a.Text(0, "rsplit"), a.Integer(1, "rsplit", -1))), "sep", "maxsplit"),
+        ["split"] = new((c, v, a) =>
+            ListOf(c, v, TextSplitting.Split(Searched(c, v, a), a.Text(0, "split"), a.Integer(1, "split", -1))), "sep", "maxsplit"),
+        ["rsplit"] = new((c, v, a) =>
+            ListOf(c, v, TextSplitting.SplitFromEnd(Searched(c, v, a), a.Text(0, "rsplit"), a.Integer(1, "rsplit", -1))), "sep", "maxsplit"),
         ["splitlines"] = new((c, v, a) => ListOf(c, v, TextSplitting.Lines((string)v!, a.Flag(0))), "keepends"),
-        ["partition"] = new((c, v, a) => TextSplitting.Partition(c.Budget.Own(Searched(c, v, a)), Needed(a, 0, "partition"), fromEnd: false), "sep"),
-        ["rpartition"] = new((c, v, a) => TextSplitting.Partition(c.Budget.Own(Searched(c, v, a)), Needed(a, 0, "rpartition"), fromEnd: true), "sep"),
+        ["partition"] = new((c, v, a) =>
+            TextSplitting.Partition(c.Budget.Own(Searched(c, v, a)), Needed(a, 0, "partition"), fromEnd: false), "sep"),
+        ["rpartition"] = new((c, v, a) =>
+            TextSplitting.Partition(c.Budget.Own(Searched(c, v, a)), Needed(a, 0, "rpartition"), fromEnd: true), "sep"),
         ["upper"] = new((c, v, _) => CaseMapping.Upper(c.Budget.Own((string)v!))),
         ["lower"] = new((c, v, _) => CaseMapping.Lower(c.Budget.Own((string)v!))),
         ["casefold"] = new((c, v, _) => CaseMapping.Lower(c.Budget.Own((string)v!)).Replace("ß", "ss", StringComparison.Ordinal)),
         ["title"] = new((c, v, _) => CaseMapping.Title(c.Budget.Own((string)v!))),
         ["capitalize"] = new((c, v, _) => CaseMapping.Capitalize(c.Budget.Own((string)v!))),
-        ["replace"] = new((c, v, a) => Replace(c, (string)v!, Needed(a, 0, "replace"), Needed(a, 1, "replace"), a.Integer(2, "replace", -1)), "old", "new", "count"),
+        ["replace"] = new((c, v, a) =>
+            Replace(c, (string)v!, Needed(a, 0, "replace"), Needed(a, 1, "replace"), a.Integer(2, "replace", -1)), "old", "new", "count"),
         ["startswith"] = new((c, v, a) => HasAffix(c, (string)v!, a.Required(0, "startswith"), atStart: true), "prefix"),
         ["endswith"] = new((c, v, a) => HasAffix(c, (string)v!, a.Required(0, "endswith"), atStart: false), "suffix"),
-        ["removeprefix"] = new((c, v, a) => Needed(a, 0, "removeprefix") is string x && ((string)v!).StartsWith(x, StringComparison.Ordinal) ? c.Budget.Own(((string)v!)[x.Length..]) : v, "prefix"),
-        ["removesuffix"] = new((c, v, a) => Needed(a, 0, "removesuffix") is string x && ((string)v!).EndsWith(x, StringComparison.Ordinal) ? c.Budget.Own(((string)v!)[..^x.Length]) : v, "suffix"),
+        ["removeprefix"] = new((c, v, a) =>
+            Needed(a, 0, "removeprefix") is string x && ((string)v!).StartsWith(x, StringComparison.Ordinal) ? c.Budget.Own(((string)v!)[x.Length..]) : v, "prefix"),
+        ["removesuffix"] = new((c, v, a) =>
+            Needed(a, 0, "removesuffix") is string x && ((string)v!).EndsWith(x, StringComparison.Ordinal) ? c.Budget.Own(((string)v!)[..^x.Length]) : v, "suffix"),
         ["find"] = new((c, v, a) => Find(c, v, a, "find", fromEnd: false), "sub", "start", "end"),
         ["rfind"] = new((c, v, a) => Find(c, v, a, "rfind", fromEnd: true), "sub", "start", "end"),
         ["index"] = new((c, v, a) => Found(Find(c, v, a, "index", fromEnd: false)), "sub", "start", "end"),

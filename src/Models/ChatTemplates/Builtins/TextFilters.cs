@@ -17,7 +17,8 @@ internal static class TextFilters
         ["upper"] = new((c, v, _) => CaseMapping.Upper(c.Budget.Own(Text(c, v)))),
         ["capitalize"] = new((c, v, _) => CaseMapping.Capitalize(c.Budget.Own(Text(c, v)))),
         ["title"] = new((c, v, _) => Title(c.Budget.Own(Text(c, v)))),
-        ["replace"] = new((c, v, a) => StringMethods.Replace(c, Text(c, v), Text(c, a.Required(0, "replace")), Text(c, a.Required(1, "replace")), a.Integer(2, "replace", -1)), "old", "new", "count"),
+        ["replace"] = new((c, v, a) =>
+            StringMethods.Replace(c, Text(c, v), Text(c, a.Required(0, "replace")), Text(c, a.Required(1, "replace")), a.Integer(2, "replace", -1)), "old", "new", "count"),
         ["join"] = new(Join, "d", "attribute"),
         ["indent"] = new((c, v, a) => Indent(c, Given(v, "indent"), a), "width", "first", "blank"),
         ["center"] = new((c, v, a) => StringMethods.All["center"].Body(c, Text(c, v), a.Has(0) ? a : new Arguments([80L], [])), "width"),
