@@ -9,14 +9,17 @@ namespace InferenceServer.IntegrationTests.GrpcRuntime;
 /// <summary>What the probe service saw, for a test to wait on.</summary>
 public sealed class ProbeLog
 {
+    /// <summary>A wait that takes so long has failed.</summary>
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(1);
+
     private readonly ConcurrentDictionary<string, TaskCompletionSource> _started = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, TaskCompletionSource> _cancelled = new(StringComparer.Ordinal);
 
     /// <summary>Ends when a call of that text has reached its method.</summary>
-    public Task Started(string text) => Entry(_started, text).Task;
+    public Task Started(string text) => Entry(_started, text).Task.WaitAsync(s_limit);
 
     /// <summary>Ends when the method of a call of that text was cancelled.</summary>
-    public Task Cancelled(string text) => Entry(_cancelled, text).Task;
+    public Task Cancelled(string text) => Entry(_cancelled, text).Task.WaitAsync(s_limit);
 
     public void Start(string text) => Entry(_started, text).TrySetResult();
 
