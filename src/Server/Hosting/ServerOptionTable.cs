@@ -23,6 +23,8 @@ internal static class ServerOptionTable
         new("max-adapter-rank", "AdapterCatalog:Limits:MaxRank", "N", "Largest rank of an adapter (default: 512).", ServerOptionKind.Count),
         new("max-adapter-size", "AdapterCatalog:Limits:MaxBytes", "SIZE", "Largest adapter_model.safetensors (default: 4GiB).", ServerOptionKind.Size),
         new("keep-versions", "AdapterCatalog:KeepVersions", "N", "Versions kept of each adapter, for roll-back (default: 3).", ServerOptionKind.Count),
+        new("merge-weights", "Merge:Format", "f32|bf16", "How merged weights are kept: f32 moves nobody's logits, bf16 reads as fast as the base (default: f32).", ServerOptionKind.Choice),
+        new("merge-automatic", "Merge:Automatic", "true|false", "Whether a dominant tenant's adapter is merged by itself (default: false).", ServerOptionKind.Choice),
         new("max-uploads", "Server:MaxUploads", "N", "Most uploads at once (default: 4).", ServerOptionKind.Count),
         new("upload-idle", "Server:UploadIdleSeconds", "SECONDS", "Longest pause within an upload before it is given up (default: 60).", ServerOptionKind.Count),
         new("max-message", "Server:MaxMessageBytes", "SIZE", "Largest gRPC message taken from a client (default: 8MiB).", ServerOptionKind.Size),
