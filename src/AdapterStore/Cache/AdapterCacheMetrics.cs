@@ -21,16 +21,16 @@ internal sealed class AdapterCacheMetrics : IDisposable
         _cache = cache;
         _options = options;
         _loadDuration = _meter.CreateHistogram<double>(
-            "adapters.load.duration", "s", "Time to bring an adapter to the device, by the tier it came from and outcome");
-        _meter.CreateObservableCounter("adapters.lookups", Lookups, "{lookup}", "Leases asked for, by the tier in which the adapter was");
-        _meter.CreateObservableCounter("adapters.evictions", Evictions, "{adapter}", "Adapters evicted, by tier");
-        _meter.CreateObservableCounter("adapters.load.failures", () => _cache.GetStatistics().FailedLoads, "{load}", "Loads that failed");
-        _meter.CreateObservableGauge("adapters.resident", Counts, "{adapter}", "Adapters held, by tier");
-        _meter.CreateObservableGauge("adapters.memory.usage", Bytes, "By", "Bytes held or reserved, by tier");
-        _meter.CreateObservableGauge("adapters.memory.limit", Budgets, "By", "Budget, by tier");
-        _meter.CreateObservableGauge("adapters.queued", () => _cache.GetStatistics().Queued, "{adapter}", "Adapters that wait for room");
+            "inference.adapters.load.duration", "s", "Time to bring an adapter to the device, by the tier it came from and outcome");
+        _meter.CreateObservableCounter("inference.adapters.lookups", Lookups, "{lookup}", "Leases asked for, by the tier in which the adapter was");
+        _meter.CreateObservableCounter("inference.adapters.evictions", Evictions, "{adapter}", "Adapters evicted, by tier");
+        _meter.CreateObservableCounter("inference.adapters.load.failures", () => _cache.GetStatistics().FailedLoads, "{load}", "Loads that failed");
+        _meter.CreateObservableGauge("inference.adapters.resident", Counts, "{adapter}", "Adapters held, by tier");
+        _meter.CreateObservableGauge("inference.adapters.memory.usage", Bytes, "By", "Bytes held or reserved, by tier");
+        _meter.CreateObservableGauge("inference.adapters.memory.limit", Budgets, "By", "Budget, by tier");
+        _meter.CreateObservableGauge("inference.adapters.queued", () => _cache.GetStatistics().Queued, "{adapter}", "Adapters that wait for room");
         _meter.CreateObservableGauge(
-            "adapters.loaded", Residents, "{adapter}", "1 for each adapter held, with its tier; the most recently used ones only");
+            "inference.adapters.loaded", Residents, "{adapter}", "1 for each adapter held, with its tier; the most recently used ones only");
     }
 
     public void RecordLoad(TimeSpan duration, bool isFromDisk, bool isSuccess) =>

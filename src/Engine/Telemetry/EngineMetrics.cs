@@ -29,25 +29,25 @@ internal sealed class EngineMetrics : IDisposable
     public EngineMetrics(Func<EngineSnapshot> snapshot, int maxAdapters)
     {
         _labels = new AdapterLabels(maxAdapters);
-        _timeToFirstToken = _meter.CreateHistogram("request.time_to_first_token", "s", "Arrival to first token", advice: s_requestSeconds);
+        _timeToFirstToken = _meter.CreateHistogram("inference.request.time_to_first_token", "s", "Arrival to first token", advice: s_requestSeconds);
         _timePerOutputToken = _meter.CreateHistogram(
-            "request.time_per_output_token", "s", "Mean time between the tokens after the first, by request", advice: s_stepSeconds);
-        _duration = _meter.CreateHistogram("request.duration", "s", "Arrival to end", advice: s_requestSeconds);
-        _queueTime = _meter.CreateHistogram("request.queue.duration", "s", "Arrival to the first step", advice: s_requestSeconds);
-        _stepDuration = _meter.CreateHistogram("step.duration", "s", "Plan to commit of one step", advice: s_stepSeconds);
+            "inference.request.time_per_output_token", "s", "Mean time between the tokens after the first, by request", advice: s_stepSeconds);
+        _duration = _meter.CreateHistogram("inference.request.duration", "s", "Arrival to end", advice: s_requestSeconds);
+        _queueTime = _meter.CreateHistogram("inference.request.queue.duration", "s", "Arrival to the first step", advice: s_requestSeconds);
+        _stepDuration = _meter.CreateHistogram("inference.step.duration", "s", "Plan to commit of one step", advice: s_stepSeconds);
         _stepTokens = _meter.CreateHistogram(
-            "step.tokens", "{token}", "Rows of one step", advice: new InstrumentAdvice<int> { HistogramBucketBoundaries = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192] });
-        _mergeDuration = _meter.CreateHistogram("merge.duration", "s", "Request to completion of a merge or unmerge", advice: s_requestSeconds);
-        _requests = _meter.CreateCounter<long>("requests", "{request}", "Requests that ended, by adapter and outcome");
-        _promptTokens = _meter.CreateCounter<long>("tokens.prompt", "{token}", "Prompt tokens of requests that ran, by adapter");
-        _generationTokens = _meter.CreateCounter<long>("tokens.generation", "{token}", "Tokens generated, by adapter");
-        _meter.CreateObservableUpDownCounter("requests.running", () => snapshot().Running, "{request}", "Sequences that hold KV blocks");
-        _meter.CreateObservableUpDownCounter("requests.waiting", () => snapshot().Waiting, "{request}", "Requests that wait for an adapter or for room");
-        _meter.CreateObservableGauge("kv_cache.usage", () => Ratio(snapshot()), "1", "Share of the KV blocks in use");
-        _meter.CreateObservableCounter("prefix_cache.queries", () => snapshot().PrefixQueryTokens, "{token}", "Tokens looked up in the prefix cache");
-        _meter.CreateObservableCounter("prefix_cache.hits", () => snapshot().PrefixHitTokens, "{token}", "Tokens found in the prefix cache");
-        _meter.CreateObservableCounter("preemptions", () => snapshot().Preemptions, "{sequence}", "Sequences that lost their KV blocks and were computed again");
-        _meter.CreateObservableGauge("merge.state", () => Merge(snapshot()), "1", "1 while an adapter is merged into the base, with its name");
+            "inference.step.tokens", "{token}", "Rows of one step", advice: new InstrumentAdvice<int> { HistogramBucketBoundaries = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192] });
+        _mergeDuration = _meter.CreateHistogram("inference.merge.duration", "s", "Request to completion of a merge or unmerge", advice: s_requestSeconds);
+        _requests = _meter.CreateCounter<long>("inference.requests", "{request}", "Requests that ended, by adapter and outcome");
+        _promptTokens = _meter.CreateCounter<long>("inference.tokens.prompt", "{token}", "Prompt tokens of requests that ran, by adapter");
+        _generationTokens = _meter.CreateCounter<long>("inference.tokens.generation", "{token}", "Tokens generated, by adapter");
+        _meter.CreateObservableUpDownCounter("inference.requests.running", () => snapshot().Running, "{request}", "Sequences that hold KV blocks");
+        _meter.CreateObservableUpDownCounter("inference.requests.waiting", () => snapshot().Waiting, "{request}", "Requests that wait for an adapter or for room");
+        _meter.CreateObservableGauge("inference.kv_cache.usage", () => Ratio(snapshot()), "1", "Share of the KV blocks in use");
+        _meter.CreateObservableCounter("inference.prefix_cache.queries", () => snapshot().PrefixQueryTokens, "{token}", "Tokens looked up in the prefix cache");
+        _meter.CreateObservableCounter("inference.prefix_cache.hits", () => snapshot().PrefixHitTokens, "{token}", "Tokens found in the prefix cache");
+        _meter.CreateObservableCounter("inference.preemptions", () => snapshot().Preemptions, "{sequence}", "Sequences that lost their KV blocks and were computed again");
+        _meter.CreateObservableGauge("inference.merge.state", () => Merge(snapshot()), null, "1 while an adapter is merged into the base, with its name");
     }
 
     public void RecordFirstStep(TimeSpan queueTime, int promptTokens, string? adapter)

@@ -369,8 +369,8 @@ public sealed class AdapterCacheTests
         listener.Start();
         listener.RecordObservableInstruments();
 
-        Assert.Equal(64, seen["adapters.loaded"].Count(name => name is not null && ids.Any(id => id.ToString() == name)));
-        Assert.All(seen.Where(pair => pair.Key != "adapters.loaded"), pair => Assert.All(pair.Value, Assert.Null));
+        Assert.Equal(64, seen["inference.adapters.loaded"].Count(name => name is not null && ids.Any(id => id.ToString() == name)));
+        Assert.All(seen.Where(pair => pair.Key != "inference.adapters.loaded"), pair => Assert.All(pair.Value, Assert.Null));
     }
 
     [Fact]
