@@ -16,6 +16,10 @@ public sealed class HeadNorm : IDisposable
         _epsilon = epsilon;
     }
 
+    internal DeviceBuffer Weight => _weight;
+
+    internal int HeadSize => _headSize;
+
     /// <summary>Normalises every head of <paramref name="x"/>, <c>[T, heads * D]</c>, in place.</summary>
     public void Forward(IComputeBackend backend, TensorView x)
     {

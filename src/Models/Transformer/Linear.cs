@@ -33,7 +33,12 @@ public sealed class Linear : IDisposable
 
     public int OutFeatures => Original.Rows;
 
+    internal DeviceBuffer? Bias => _bias;
+
     private bool OwnsWeight { get; }
+
+    /// <summary>The same layer over the base weight, whatever is merged here; it shares the memory and must not be disposed.</summary>
+    internal Linear Unmerged() => new(Slices, Original, _bias, ownsWeight: false);
 
     /// <summary>Computes the layer for all rows.</summary>
     /// <param name="backend">The machine.</param>

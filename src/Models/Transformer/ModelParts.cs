@@ -8,6 +8,22 @@ internal sealed record ModelParts(WeightMatrix Embedding, WeightMatrix? Position
     /// <summary>Every linear layer, the output head included.</summary>
     public IEnumerable<Linear> Linears => Layers.SelectMany(layer => layer.Linears).Append(Head);
 
+    /// <summary>The same parts over the base weights, whatever is merged here; they share the memory and must not be disposed.</summary>
+    public ModelParts Unmerged() => this with
+    {
+        Layers =
+        [
+            .. Layers.Select(layer => layer with
+            {
+                Qkv = layer.Qkv.Unmerged(),
+                Output = layer.Output.Unmerged(),
+                Up = layer.Up.Unmerged(),
+                Down = layer.Down.Unmerged(),
+            }),
+        ],
+        Head = Head.Unmerged(),
+    };
+
     public void Dispose()
     {
         foreach (DecoderLayer layer in Layers)

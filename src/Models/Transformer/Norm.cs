@@ -23,6 +23,12 @@ public sealed class Norm : IDisposable
         _epsilon = epsilon;
     }
 
+    internal ModuleShape Module => _module;
+
+    internal DeviceBuffer Weight => _weight;
+
+    internal DeviceBuffer? Bias => _bias;
+
     /// <summary>Normalises x into y; they must not overlap.</summary>
     public void Forward(IComputeBackend backend, LoraBatch adapters, TensorView x, TensorView y)
     {

@@ -21,6 +21,7 @@ public sealed class TransformerModel : IDisposable
     private readonly ModuleShape _embeddingModule;
     private readonly ModuleShape _headModule;
     private readonly bool _isTied;
+    private readonly bool _ownsWeights = true;
 
     private TransformerModel(
         IComputeBackend backend,
@@ -52,6 +53,25 @@ public sealed class TransformerModel : IDisposable
             [.. plan.Modules.Select(module => module.Shape)],
             (module, row, target) => plan.Modules[module.Index].ReadRows(row, target.Span),
             module => plan.Modules[module.Index].Bias?.ReadAll());
+    }
+
+    private TransformerModel(TransformerModel original, IComputeBackend backend, int maxBatchTokens, int maxSampledRows)
+    {
+        _backend = backend;
+        _checkpoint = original._checkpoint;
+        Config = original.Config;
+        WeightFormat = original.WeightFormat;
+        MaxModelLength = original.MaxModelLength;
+        WeightBytes = original.WeightBytes;
+        ParameterCount = original.ParameterCount;
+        Shape = original.Shape;
+        _parts = original._parts.Unmerged();
+        _workspace = new Workspace(backend, Config, maxBatchTokens, maxSampledRows);
+        _rope = original._rope;
+        _embeddingModule = original._embeddingModule;
+        _headModule = original._headModule;
+        _isTied = original._isTied;
+        _ownsWeights = false;
     }
 
     public ModelConfig Config { get; }
@@ -104,6 +124,19 @@ public sealed class TransformerModel : IDisposable
             throw;
         }
     }
+
+    /// <summary>The weights and rope table on the device.</summary>
+    internal ModelParts Parts => _parts;
+
+    /// <summary>
+    /// The same base weights with another backend and activations of its own, so that another thread may run other steps beside this
+    /// model's (training beside serving). What is merged here is not merged there. Dispose it before this model.
+    /// </summary>
+    /// <param name="backend">A backend of the same kind; it runs every operation of the view.</param>
+    /// <param name="maxBatchTokens">Most rows of one step.</param>
+    /// <param name="maxSampledRows">Most rows whose logits are wanted.</param>
+    public TransformerModel CreateView(IComputeBackend backend, int maxBatchTokens, int maxSampledRows) =>
+        new(this, backend, maxBatchTokens, maxSampledRows);
 
     /// <summary>Geometry of a KV cache for this model.</summary>
     public KvCacheShape KvShape(int blocks, int blockSize) => new(Config.LayerCount, blocks, blockSize, Config.KvHeadCount, Config.HeadSize);
@@ -188,8 +221,13 @@ public sealed class TransformerModel : IDisposable
 
     public void Dispose()
     {
-        _parts.Dispose();
         _workspace.Dispose();
+        if (!_ownsWeights)
+        {
+            return;
+        }
+
+        _parts.Dispose();
         _rope?.Cos.Dispose();
         _rope?.Sin.Dispose();
         _checkpoint.Dispose();

@@ -1,0 +1,104 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using InferenceServer.AdapterStore;
+using InferenceServer.AdapterStore.Import;
+
+namespace InferenceServer.Training;
+
+/// <summary>
+/// What adapter to train: an adapter_config.json with PEFT's names. What the importer understands means the same here; fields that
+/// training alone reads are read here, and those that it cannot honour are refused by name.
+/// </summary>
+public sealed class AdapterRecipe
+{
+    private readonly JsonObject _json;
+
+    private AdapterRecipe(JsonObject json)
+    {
+        _json = json;
+        Initialisation = json["init_lora_weights"] is JsonValue value && value.TryGetValue(out string? text) ? text : "true";
+        if (Initialisation is not ("true" or "gaussian" or "pissa" or "olora"))
+        {
+            throw Unsupported("init_lora_weights", "true, gaussian, pissa or olora", Initialisation);
+        }
+
+        RefuseUnlessOff("lora_dropout", "vera_dropout", "lora_bias", "trainable_token_indices", "ensure_weight_tying");
+        if ((string?)json["bias"] is { } bias && bias != "none")
+        {
+            throw Unsupported("bias", "none (training of biases is not supported)", bias);
+        }
+
+        // The importer refuses starts that change the base; here they are only a way to begin.
+        JsonObject plain = (JsonObject)json.DeepClone();
+        if (plain.ContainsKey("init_lora_weights"))
+        {
+            plain["init_lora_weights"] = true;
+        }
+
+        Peft = PeftConfig.Parse(JsonSerializer.SerializeToUtf8Bytes(plain), new AdapterLimits());
+        if (StartsFromBase && Peft.Method != AdapterMethod.Lora)
+        {
+            throw Unsupported("init_lora_weights", "true with this peft_type", Initialisation);
+        }
+
+        if (Peft.Method == AdapterMethod.AdaLora)
+        {
+            AdaLora = AdaLoraSchedule.Read(json, Peft.Rank);
+        }
+    }
+
+    /// <summary>Start of VeRA's d.</summary>
+    public float VeraStart => (float?)_json["d_initial"] ?? 0.1f;
+
+    /// <summary>"true", "gaussian", "pissa" or "olora".</summary>
+    public string Initialisation { get; }
+
+    /// <summary>Whether A and B start as a part of the base weight.</summary>
+    public bool StartsFromBase => Initialisation is "pissa" or "olora";
+
+    /// <summary>AdaLoRA's budget; null for other methods.</summary>
+    public AdaLoraSchedule? AdaLora { get; }
+
+    internal PeftConfig Peft { get; }
+
+    /// <summary>Parses a config.</summary>
+    /// <exception cref="AdapterFormatException">It is not valid, or asks for what training does not do.</exception>
+    public static AdapterRecipe Parse(ReadOnlyMemory<byte> json)
+    {
+        try
+        {
+            return JsonNode.Parse(json.Span) is JsonObject fields
+                ? new AdapterRecipe(fields)
+                : throw new AdapterFormatException(PeftImporter.ConfigFileName, "", "a JSON object", "another JSON value");
+        }
+        catch (Exception error) when (error is JsonException or InvalidOperationException or FormatException)
+        {
+            throw new AdapterFormatException(PeftImporter.ConfigFileName, "", "valid JSON with PEFT's types", error.Message, error);
+        }
+    }
+
+    /// <summary>A copy of the fields, to be changed for export.</summary>
+    internal JsonObject CopyJson() => (JsonObject)_json.DeepClone();
+
+    private void RefuseUnlessOff(params ReadOnlySpan<string> fields)
+    {
+        foreach (string field in fields)
+        {
+            bool isOff = _json[field] switch
+            {
+                null => true,
+                JsonArray array => array.Count == 0,
+                JsonObject map => map.Count == 0,
+                JsonValue value => (value.TryGetValue(out bool flag) && !flag) || (value.TryGetValue(out double number) && number == 0),
+                _ => false,
+            };
+            if (!isOff)
+            {
+                throw Unsupported(field, "off (training does not support it)", _json[field]!.ToJsonString());
+            }
+        }
+    }
+
+    private static AdapterFormatException Unsupported(string field, string expected, string found) =>
+        new(PeftImporter.ConfigFileName, field, expected, found);
+}

@@ -1,0 +1,271 @@
+using InferenceServer.AdapterStore;
+using InferenceServer.AdapterStore.Import;
+using InferenceServer.Models.Transformer;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Safetensors;
+using InferenceServer.Tensors.Steps;
+using InferenceServer.Training.Methods;
+using InferenceServer.Training.Optimisation;
+using InferenceServer.Training.Starts;
+using InferenceServer.Training.Tape;
+
+namespace InferenceServer.Training;
+
+/// <summary>
+/// Trains one adapter, or every weight, of a base: batches in, loss out, parameters changed. The base is read only and may serve meanwhile
+/// through another backend. One thread at a time.
+/// </summary>
+public sealed class Trainer : IDisposable
+{
+    private const int BlockSize = 16;
+
+    private readonly IComputeBackend _backend;
+    private readonly ITrainingBackend _operations;
+    private readonly TrainingOptions _options;
+    private readonly GradientTape _tape;
+    private readonly TransformerModel _model;
+    private readonly KvCache _cache;
+    private readonly StepInputs _step;
+    private readonly List<int> _labels = [];
+    private readonly TrainedAdapter? _adapter;
+    private readonly LoraFaProjection? _projection;
+    private readonly AdamOptimizer _optimizer;
+    private readonly OrthogonalityLoss? _orthogonality;
+    private int _stepCount;
+    private double _loss;
+
+    private Trainer(
+        TransformerModel model, IComputeBackend backend, ITrainingBackend operations, AdapterRecipe? recipe, SafetensorsFile? start, TrainingOptions options)
+    {
+        _backend = backend;
+        _operations = operations;
+        _options = options;
+        Recipe = recipe;
+        TrainedWeights trained = new();
+        _tape = new GradientTape(backend, operations);
+        RecordingBackend recording = new(backend, _tape, trained);
+        _model = model.CreateView(recording, options.MaxBatchTokens, options.MaxBatchTokens);
+        int blocks = ((options.MaxBatchTokens + BlockSize - 1) / BlockSize) + options.MaxSequences;
+        _cache = backend.CreateKvCache(new KvCacheShape(1, blocks, BlockSize, model.Config.KvHeadCount, model.Config.HeadSize));
+        _step = new StepInputs(options.MaxBatchTokens, options.MaxSequences);
+        if (recipe is null)
+        {
+            Parameters = FullFineTuning.Create(backend, model, trained);
+        }
+        else
+        {
+            bool freezesA = options.FreezesA || options.Optimizer == OptimizerKind.LoraFa;
+            AdapterBuilder builder = new(backend, operations, model, recipe, trained, new StartValues(start, options.Seed), freezesA);
+            _adapter = builder.Build();
+            Projections = builder.Projections;
+            Parameters = [.. _adapter.Modules.SelectMany(module => module.Parameters)];
+        }
+
+        if (options.Optimizer == OptimizerKind.LoraFa)
+        {
+            _projection = new LoraFaProjection(backend, operations, Modules.OfType<LoraMethod>());
+        }
+
+        _optimizer = new AdamOptimizer(backend, operations, options, [.. TrainedParameters], _projection);
+        if (recipe?.AdaLora is { } schedule)
+        {
+            Allocator = new AdaLoraAllocator(backend, schedule, Modules.OfType<AdaLoraMethod>());
+            _orthogonality = new OrthogonalityLoss(
+                backend, operations, Modules.OfType<AdaLoraMethod>(), schedule.InitialRank, schedule.OrthogonalityWeight);
+        }
+    }
+
+    /// <summary>Every parameter, frozen ones of the adapter included.</summary>
+    public IReadOnlyList<Parameter> Parameters { get; }
+
+    /// <summary>Those that training changes.</summary>
+    public IEnumerable<Parameter> TrainedParameters => Parameters.Where(parameter => parameter.IsTrained);
+
+    /// <summary>What is trained; null for every weight of the base.</summary>
+    public AdapterRecipe? Recipe { get; }
+
+    /// <summary>AdaLoRA: which components are kept, by the name of a module's singular values; null before the first pruning.</summary>
+    public IReadOnlyDictionary<string, bool[]>? KeptComponents => Allocator?.Kept;
+
+    internal IEnumerable<ModuleMethod> Modules => _adapter?.Modules ?? [];
+
+    /// <summary>VeRA's shared projections.</summary>
+    internal (Parameter A, Parameter B)? Projections { get; }
+
+    internal IComputeBackend Backend => _backend;
+
+    private AdaLoraAllocator? Allocator { get; }
+
+    /// <summary>Begins to train an adapter.</summary>
+    /// <param name="model">The base.</param>
+    /// <param name="backend">Computes the forward; for this trainer alone while it runs.</param>
+    /// <param name="operations">The backend's training half.</param>
+    /// <param name="recipe">The adapter's config.</param>
+    /// <param name="options">How to optimise.</param>
+    /// <param name="startFolder">An adapter of the same config to start from; null to draw the start values.</param>
+    /// <exception cref="AdapterFormatException">The recipe does not fit the base, or the start does not fit the recipe.</exception>
+    public static Trainer ForAdapter(
+        TransformerModel model,
+        IComputeBackend backend,
+        ITrainingBackend operations,
+        AdapterRecipe recipe,
+        TrainingOptions options,
+        string? startFolder = null)
+    {
+        ArgumentNullException.ThrowIfNull(recipe);
+        using SafetensorsFile? start = startFolder is null ? null : SafetensorsFile.Open(Path.Combine(startFolder, PeftImporter.WeightsFileName));
+        return new Trainer(model, backend, operations, recipe, start, options);
+    }
+
+    /// <summary>Begins to train every weight of a base; the base itself stays as it is.</summary>
+    public static Trainer ForAllWeights(TransformerModel model, IComputeBackend backend, ITrainingBackend operations, TrainingOptions options) =>
+        new(model, backend, operations, null, null, options);
+
+    /// <summary>One step: gradients of the micro-batches, then the change of the parameters.</summary>
+    /// <exception cref="TrainingFailedException">Loss or gradients are not finite.</exception>
+    public TrainingStep Step(params IReadOnlyList<SupervisedBatch> microBatches)
+    {
+        ComputeGradients(microBatches);
+        return ApplyGradients();
+    }
+
+    /// <summary>Loss and gradients: the mean over the micro-batches of each one's mean over its labelled tokens.</summary>
+    /// <returns>The loss, AdaLoRA's orthogonality term included.</returns>
+    public double ComputeGradients(params IReadOnlyList<SupervisedBatch> microBatches)
+    {
+        ArgumentNullException.ThrowIfNull(microBatches);
+        foreach (Parameter parameter in TrainedParameters)
+        {
+            _operations.Clear(parameter.Gradient);
+        }
+
+        _loss = 0;
+        foreach (SupervisedBatch batch in microBatches)
+        {
+            _loss += AddGradients(batch, microBatches.Count);
+        }
+
+        _loss += _orthogonality?.Add(withGradients: true) ?? 0;
+        return double.IsFinite(_loss) ? _loss : throw new TrainingFailedException($"the loss of step {_stepCount + 1} is {_loss}");
+    }
+
+    /// <summary>Changes the parameters by the gradients just computed.</summary>
+    public TrainingStep ApplyGradients()
+    {
+        double square = TrainedParameters.Sum(parameter => _operations.SumOfSquares(parameter.Gradient));
+        double norm = Math.Sqrt(square);
+        if (!double.IsFinite(norm))
+        {
+            throw new TrainingFailedException($"the gradients of step {_stepCount + 1} have the length {norm}");
+        }
+
+        // As torch's clip_grad_norm_, which adds 1e-6 to the length.
+        float factor = _options.MaxGradientNorm > 0 ? (float)Math.Min(1, _options.MaxGradientNorm / (norm + 1e-6)) : 1f;
+        IReadOnlyList<double> rates = _optimizer.LearningRates;
+        _optimizer.Step(factor);
+        _stepCount++;
+        Allocator?.Update(_stepCount, factor);
+        return new TrainingStep(_stepCount, _loss, norm, rates);
+    }
+
+    /// <summary>Loss of a batch as it is now; nothing changes. AdaLoRA's orthogonality term is included, as in PEFT.</summary>
+    public double Evaluate(SupervisedBatch batch)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        TensorView logits = Forward(batch, isRecording: false);
+        double loss = _operations.CrossEntropy(logits, LabelSpan, 1f, _tape.Take(logits.Rows, logits.Columns)) / batch.LabelCount;
+        _tape.Reset();
+        return loss + (_orthogonality?.Add(withGradients: false) ?? 0);
+    }
+
+    /// <summary>Logits of every position of one sequence, <c>[tokens, V]</c> row-major.</summary>
+    public float[] Logits(int[] tokens)
+    {
+        ArgumentNullException.ThrowIfNull(tokens);
+        Fill([new SupervisedSequence(tokens, tokens)], everyRow: true);
+        _tape.IsRecording = false;
+        TensorView view = _model.Forward(_step, _cache);
+        float[] logits = new float[view.Rows * view.Columns];
+        _backend.Read(view, logits);
+        _tape.Reset();
+        return logits;
+    }
+
+    public void Dispose()
+    {
+        _orthogonality?.Dispose();
+        _optimizer.Dispose();
+        _projection?.Dispose();
+        _adapter?.Dispose();
+        Projections?.A.Dispose();
+        Projections?.B.Dispose();
+        if (_adapter is null)
+        {
+            foreach (Parameter parameter in Parameters)
+            {
+                parameter.Dispose();
+            }
+        }
+
+        _cache.Dispose();
+        _model.Dispose();
+        _tape.Dispose();
+    }
+
+    private ReadOnlySpan<int> LabelSpan => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_labels);
+
+    private double AddGradients(SupervisedBatch batch, int microBatches)
+    {
+        TensorView logits = Forward(batch, isRecording: true);
+        _tape.ClearGradients();
+        float factor = 1f / ((float)batch.LabelCount * microBatches);
+        double loss = _operations.CrossEntropy(logits, LabelSpan, factor, _tape.GradientOf(logits));
+        _tape.Backward();
+        _tape.Reset();
+        return loss / batch.LabelCount / microBatches;
+    }
+
+    private TensorView Forward(SupervisedBatch batch, bool isRecording)
+    {
+        if (batch.TokenCount > _options.MaxBatchTokens || batch.Sequences.Count > _options.MaxSequences)
+        {
+            throw new ArgumentException(
+                $"{batch.TokenCount} tokens in {batch.Sequences.Count} sequences exceed MaxBatchTokens {_options.MaxBatchTokens} or MaxSequences {_options.MaxSequences}");
+        }
+
+        Fill(batch.Sequences, everyRow: false);
+        _tape.IsRecording = isRecording;
+        return _model.Forward(_step, _cache);
+    }
+
+    /// <summary>Lays the sequences out as one step; the rows whose next token is labelled are sampled.</summary>
+    private void Fill(IReadOnlyList<SupervisedSequence> sequences, bool everyRow)
+    {
+        _step.Clear();
+        _labels.Clear();
+        int nextBlock = 0;
+        foreach ((int[] tokens, int[] labels) in sequences)
+        {
+            int[] blocks = [.. Enumerable.Range(nextBlock, (tokens.Length + BlockSize - 1) / BlockSize)];
+            nextBlock += blocks.Length;
+            int firstRow = _step.AddSequence(tokens, 0, blocks);
+            for (int i = 0; i < tokens.Length; i++)
+            {
+                int label = i + 1 < labels.Length ? labels[i + 1] : SupervisedSequence.Ignored;
+                if (everyRow || label != SupervisedSequence.Ignored)
+                {
+                    _step.AddSampledRow(firstRow + i);
+                    _labels.Add(label);
+                }
+            }
+        }
+
+        if (_adapter is not null)
+        {
+            _step.Lora.BeginGroup(0, _step.TokenCount);
+            _step.Lora.AddEntry(_adapter, 1f);
+            _step.SampledLora.BeginGroup(0, _step.SampledRows.Length);
+            _step.SampledLora.AddEntry(_adapter, 1f);
+        }
+    }
+}
