@@ -14,6 +14,11 @@ public class KillTests(ITestOutputHelper output)
     private const int Rounds = 50;
     private const int LongestDelayMilliseconds = 400;
 
+    // Written by the tasks that keep the server busy.
+    private int _loads;
+    private int _merges;
+    private int _generations;
+
     [Fact]
     public async Task Killed_50_times_the_server_keeps_every_acknowledged_adapter_and_no_half_one()
     {
@@ -50,8 +55,11 @@ public class KillTests(ITestOutputHelper output)
 
         using ServerProcess last = await ServerProcess.StartAsync(data.Path);
         found += await CheckAsync(last.Client, data.Path, acknowledged, expected, random, everything: true);
-        output.WriteLine($"{Rounds} kills, {acknowledged.Count} acknowledged uploads, {found} adapters checked after restarts");
+        output.WriteLine(
+            $"{Rounds} kills amid {acknowledged.Count} acknowledged uploads, {_loads} loads, {_merges} merges, {_generations} generations; "
+            + $"{found} adapters checked after restarts");
         Assert.True(acknowledged.Count > Rounds / 2, $"only {acknowledged.Count} uploads were acknowledged: the test hardly tests");
+        Assert.True(_loads > 0 && _merges > 0 && _generations > 0, "a kind of work was never done");
     }
 
     /// <summary>The greedy tokens of each adapter folder, from a server that nobody kills.</summary>
@@ -115,33 +123,39 @@ public class KillTests(ITestOutputHelper output)
         }, killed);
     }
 
-    private static Task LoadAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
+    private Task LoadAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
     {
         return UntilKilledAsync(async () =>
         {
             if (Pick(acknowledged, random) is { } id)
             {
                 await client.Adapters.LoadAsync(id, killed);
+                Interlocked.Increment(ref _loads);
                 await client.Adapters.UnloadAsync(id, killed);
             }
         }, killed);
     }
 
-    private static Task MergeAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
+    private Task MergeAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
     {
         return UntilKilledAsync(async () =>
         {
             if (Pick(acknowledged, random) is { } id)
             {
                 await client.Adapters.MergeAsync(id, killed);
+                Interlocked.Increment(ref _merges);
                 await client.Adapters.UnmergeAsync("", killed);
             }
         }, killed);
     }
 
-    private static Task GenerateAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
+    private Task GenerateAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
     {
-        return UntilKilledAsync(() => client.GenerateTextAsync("hello", Generate.Greedy(Pick(acknowledged, random) ?? "", 64), killed), killed);
+        return UntilKilledAsync(async () =>
+        {
+            await client.GenerateTextAsync("hello", Generate.Greedy(Pick(acknowledged, random) ?? "", 64), killed);
+            Interlocked.Increment(ref _generations);
+        }, killed);
     }
 
     private static string? Pick(ConcurrentDictionary<string, string> acknowledged, Random random)
