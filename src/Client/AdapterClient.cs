@@ -51,8 +51,8 @@ public sealed class AdapterClient
             Pin = used.Pin,
             StageOnly = used.StageOnly,
         };
-        using AsyncClientStreamingCall<UploadRequest, UploadResponse> call = _service.Upload(
-            headers: null, deadline: null, cancellationToken);
+        DateTime? deadline = used.Timeout is { } limit ? DateTime.UtcNow + limit : null;
+        using AsyncClientStreamingCall<UploadRequest, UploadResponse> call = _service.Upload(headers: null, deadline, cancellationToken);
         try
         {
             await SendAsync(call.RequestStream, header, files, progress, cancellationToken).ConfigureAwait(false);

@@ -14,4 +14,7 @@ public sealed record UploadOptions
 
     /// <summary>Upload as a version that is not current yet; <see cref="AdapterClient.ActivateAsync"/> makes it so.</summary>
     public bool StageOnly { get; init; }
+
+    /// <summary>Longest time that the upload may take; null for any.</summary>
+    public TimeSpan? Timeout { get; init; }
 }

@@ -26,6 +26,7 @@ internal static class UploadCommand
                 Load = parsed.GetValue(load),
                 Pin = parsed.GetValue(pin),
                 StageOnly = parsed.GetValue(stage),
+                Timeout = session.Timeout,
             };
             string path = parsed.GetRequiredValue(folder).FullName;
             UploadResponse reply = await WithProgressAsync(

@@ -92,7 +92,7 @@ public sealed class ServerCommandLine
         help.AppendLine($"  {"--help",-36} Print this.");
         help.AppendLine();
         help.AppendLine($"Each option is also an environment variable (--max-queue: {ServerOption.EnvironmentPrefix}MAX_QUEUE) and a key of appsettings.json");
-        help.AppendLine("(--max-queue: Engine:MaxQueuedRequests). The command line wins, then the environment, then the file.");
+        help.AppendLine("(--max-queue: Scheduler:MaxWaiting). The command line wins, then the environment, then the file.");
         return help.ToString();
     }
 

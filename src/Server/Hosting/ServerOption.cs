@@ -4,7 +4,7 @@ namespace InferenceServer.Server.Hosting;
 
 /// <summary>One option of the command line and of the environment, and the configuration key that it sets.</summary>
 /// <param name="Name">As on the command line, without the dashes: <c>max-queue</c>.</param>
-/// <param name="Key">Configuration key, also for appsettings.json: <c>Engine:MaxQueuedRequests</c>.</param>
+/// <param name="Key">Configuration key, also for appsettings.json: <c>Scheduler:MaxWaiting</c>.</param>
 /// <param name="Value">What the value looks like, for --help.</param>
 /// <param name="Description">One line for --help, default included.</param>
 /// <param name="Kind">What the value has to be.</param>
