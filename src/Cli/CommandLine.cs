@@ -8,7 +8,11 @@ public static class CommandLine
 {
     /// <summary>Parses and runs; returns one of <see cref="ExitCodes"/>.</summary>
     public static async Task<int> RunAsync(
-        IReadOnlyList<string> arguments, TextReader input, TextWriter output, TextWriter error, CancellationToken cancellationToken = default)
+        IReadOnlyList<string> arguments,
+        TextReader input,
+        TextWriter output,
+        TextWriter error,
+        CancellationToken cancellationToken = default)
     {
         ParseResult parsed = Build(input).Parse(arguments);
         InvocationConfiguration streams = new() { Output = output, Error = error, EnableDefaultExceptionHandler = false };

@@ -86,14 +86,16 @@ public sealed class AdapterClient
     public Task<AdapterInfo> GetAsync(string adapter, CancellationToken cancellationToken = default)
     {
         return CallAsync(
-            _service.GetAsync(new GetAdapterRequest { Adapter = adapter }, headers: null, Deadline(), cancellationToken), cancellationToken);
+            _service.GetAsync(new GetAdapterRequest { Adapter = adapter }, headers: null, Deadline(), cancellationToken),
+            cancellationToken);
     }
 
     /// <summary>Brings the adapter onto the device and returns when it is there.</summary>
     public Task<AdapterInfo> LoadAsync(string adapter, CancellationToken cancellationToken = default)
     {
         return CallAsync(
-            _service.LoadAsync(new LoadAdapterRequest { Adapter = adapter }, headers: null, Deadline(), cancellationToken), cancellationToken);
+            _service.LoadAsync(new LoadAdapterRequest { Adapter = adapter }, headers: null, Deadline(), cancellationToken),
+            cancellationToken);
     }
 
     /// <summary>Waits for running requests, then frees the adapter's memory; it stays on the server's disk.</summary>

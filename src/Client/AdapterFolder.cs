@@ -26,7 +26,8 @@ internal sealed class AdapterFolder
             FileInfo file = new(Path.Combine(folder, name));
             if (!file.Exists)
             {
-                throw new FileNotFoundException($"'{folder}' has no {name}; an adapter folder holds {string.Join(" and ", s_names)}.", file.FullName);
+                throw new FileNotFoundException(
+                    $"'{folder}' has no {name}; an adapter folder holds {string.Join(" and ", s_names)}.", file.FullName);
             }
 
             files.Add(file);

@@ -8,7 +8,9 @@ internal static class CallErrors
 {
     private const string RetryAfterTrailer = "retry-after-ms";
 
-    /// <summary>What to throw for <paramref name="error"/>: a cancellation when the caller asked for it, else the server's status.</summary>
+    /// <summary>
+    /// What to throw for <paramref name="error"/>: a cancellation when the caller asked for it, else the server's status.
+    /// </summary>
     public static Exception Translate(RpcException error, CancellationToken cancellationToken)
     {
         if (cancellationToken.IsCancellationRequested)

@@ -7,8 +7,8 @@ using InferenceServer.Protocol.V1;
 namespace InferenceServer.Client;
 
 /// <summary>
-/// A client of one server: text generation with any adapter, and (<see cref="Adapters"/>) the adapters themselves. Thread-safe; keep one and
-/// share it, its calls share one connection. A refused or failed call throws <see cref="InferenceException"/>; a cancelled one
+/// A client of one server: text generation with any adapter, and (<see cref="Adapters"/>) the adapters themselves. Thread-safe; keep
+/// one and share it, its calls share one connection. A refused or failed call throws <see cref="InferenceException"/>; a cancelled one
 /// <see cref="OperationCanceledException"/>.
 /// </summary>
 public sealed class InferenceClient : IDisposable
@@ -60,7 +60,9 @@ public sealed class InferenceClient : IDisposable
         }
     }
 
-    /// <summary>Continues <paramref name="prompt"/>, streamed as <see cref="GenerateAsync(GenerateRequest, TimeSpan?, CancellationToken)"/> does.</summary>
+    /// <summary>
+    /// Continues <paramref name="prompt"/>, streamed as <see cref="GenerateAsync(GenerateRequest, TimeSpan?, CancellationToken)"/> does.
+    /// </summary>
     /// <exception cref="InferenceException">The server refused or failed the request.</exception>
     public IAsyncEnumerable<GenerateResponse> GenerateAsync(
         string prompt, GenerationSettings? settings = null, CancellationToken cancellationToken = default)
@@ -84,7 +86,9 @@ public sealed class InferenceClient : IDisposable
         return CollectAsync(request, used.Timeout, cancellationToken);
     }
 
-    /// <summary>Answers the last of <paramref name="messages"/>, rendered by the model's chat template, and returns when it is done.</summary>
+    /// <summary>
+    /// Answers the last of <paramref name="messages"/>, rendered by the model's chat template, and returns when it is done.
+    /// </summary>
     /// <exception cref="InferenceException">The server refused or failed the request.</exception>
     public Task<GenerationResult> ChatAsync(
         IEnumerable<ChatMessage> messages, GenerationSettings? settings = null, CancellationToken cancellationToken = default)

@@ -9,7 +9,9 @@ internal static class Eventually
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(10);
 
-    /// <summary>Returns once <paramref name="condition"/> holds; fails naming <paramref name="phase"/> when it does not within 30 s.</summary>
+    /// <summary>
+    /// Returns once <paramref name="condition"/> holds; fails naming <paramref name="phase"/> when it does not within 30 s.
+    /// </summary>
     public static Task Holds(string phase, Func<bool> condition) => Holds(phase, () => Task.FromResult(condition()));
 
     /// <inheritdoc cref="Holds(string, Func{bool})"/>

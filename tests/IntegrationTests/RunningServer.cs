@@ -7,7 +7,9 @@ using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.IntegrationTests;
 
-/// <summary>The whole server in this process, on free ports of the loopback, with the embedded placeholder model and a data folder of its own.</summary>
+/// <summary>
+/// The whole server in this process, on free ports of the loopback, with the embedded placeholder model and a data folder of its own.
+/// </summary>
 internal sealed class RunningServer : IAsyncDisposable
 {
     private readonly TemporaryFolder? _ownData;
@@ -50,7 +52,8 @@ internal sealed class RunningServer : IAsyncDisposable
         string folder = data ?? own!.Path;
         string[] arguments =
         [
-            "--grpc", "http://127.0.0.1:0", "--http", "http://127.0.0.1:0", "--data", folder, "--weights", "f32", "--threads", "2", "--drain", "5",
+            "--grpc", "http://127.0.0.1:0", "--http", "http://127.0.0.1:0", "--data", folder,
+            "--weights", "f32", "--threads", "2", "--drain", "5",
             .. options,
         ];
         InferenceServerHost host = InferenceServerHost.Build(arguments, builder =>

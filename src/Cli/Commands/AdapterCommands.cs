@@ -1,5 +1,6 @@
 using System.CommandLine;
 using InferenceServer.Cli.Rendering;
+using InferenceServer.Client;
 using InferenceServer.Protocol.V1;
 
 namespace InferenceServer.Cli.Commands;
@@ -12,14 +13,14 @@ internal static class AdapterCommands
         return new Command("adapters", "Manage the server's adapters.")
         {
             List(global),
-            One(global, "get", "Show one adapter in full.", (session, name, token) => session.Client.Adapters.GetAsync(name, token)),
+            One(global, "get", "Show one adapter in full.", (adapters, name, token) => adapters.GetAsync(name, token)),
             UploadCommand.Create(global),
-            One(global, "load", "Bring an adapter onto the device.", (session, name, token) => session.Client.Adapters.LoadAsync(name, token)),
+            One(global, "load", "Bring an adapter onto the device.", (adapters, name, token) => adapters.LoadAsync(name, token)),
             Unload(global),
             Delete(global),
-            One(global, "pin", "Keep an adapter on the device.", (session, name, token) => session.Client.Adapters.PinAsync(name, true, token)),
-            One(global, "unpin", "Let a pinned adapter go again.", (session, name, token) => session.Client.Adapters.PinAsync(name, false, token)),
-            One(global, "activate", "Make name@digest the current version.", (session, name, token) => session.Client.Adapters.ActivateAsync(name, token)),
+            One(global, "pin", "Keep an adapter on the device.", (adapters, name, token) => adapters.PinAsync(name, true, token)),
+            One(global, "unpin", "Let a pinned adapter go again.", (adapters, name, token) => adapters.PinAsync(name, false, token)),
+            One(global, "activate", "Make name@digest the current one.", (adapters, name, token) => adapters.ActivateAsync(name, token)),
             Merge(global),
             Unmerge(global),
         };
@@ -54,13 +55,13 @@ internal static class AdapterCommands
     }
 
     private static Command One(
-        GlobalOptions global, string name, string description, Func<Session, string, CancellationToken, Task<AdapterInfo>> call)
+        GlobalOptions global, string name, string description, Func<AdapterClient, string, CancellationToken, Task<AdapterInfo>> call)
     {
         Argument<string> adapter = AdapterArgument();
         Command command = new(name, description) { adapter };
         command.SetAction((parsed, cancellationToken) => Session.RunAsync(parsed, global, async (session, token) =>
         {
-            AdapterInfo info = await call(session, parsed.GetRequiredValue(adapter), token);
+            AdapterInfo info = await call(session.Client.Adapters, parsed.GetRequiredValue(adapter), token);
             if (session.Json)
             {
                 session.WriteJson(info);
@@ -79,7 +80,8 @@ internal static class AdapterCommands
         command.SetAction((parsed, cancellationToken) => Session.RunAsync(parsed, global, async (session, token) =>
         {
             UnloadAdapterResponse reply = await session.Client.Adapters.UnloadAsync(parsed.GetRequiredValue(adapter), token);
-            Print(session, reply, $"freed {Format.Bytes(reply.FreedDeviceBytes)} on the device, {Format.Bytes(reply.FreedHostBytes)} on the host");
+            string freed = $"freed {Format.Bytes(reply.FreedDeviceBytes)} on the device, {Format.Bytes(reply.FreedHostBytes)} on the host";
+            Print(session, reply, freed);
         }, cancellationToken));
         return command;
     }
@@ -108,8 +110,8 @@ internal static class AdapterCommands
             Print(
                 session,
                 reply,
-                $"merged {reply.Adapter.Name}@{Format.Digest(reply.Adapter.Digest)}: {reply.MergedModules} modules in {reply.Seconds:0.###} s, "
-                    + $"{Format.Bytes(reply.ExtraBytes)} held");
+                $"merged {reply.Adapter.Name}@{Format.Digest(reply.Adapter.Digest)}: {reply.MergedModules} modules "
+                    + $"in {reply.Seconds:0.###} s, {Format.Bytes(reply.ExtraBytes)} held");
         }, cancellationToken));
         return command;
     }

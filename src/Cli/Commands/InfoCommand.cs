@@ -33,16 +33,24 @@ internal static class InfoCommand
         Grid grid = new Grid().AddColumn(new GridColumn().NoWrap().PadRight(2)).AddColumn();
         AdapterView.Row(grid, "Version", info.Version);
         AdapterView.Row(grid, "Uptime", $"{info.Uptime.ToTimeSpan():d\\.hh\\:mm\\:ss}");
-        AdapterView.Row(grid, "Model", $"{model.Name} ({model.Architecture}, {Format.Count(model.Parameters)} parameters, {model.WeightFormat})");
-        AdapterView.Row(grid, "Shape", $"{model.Layers} layers, hidden {model.HiddenSize}, vocabulary {Format.Count(model.VocabularySize)}");
+        AdapterView.Row(
+            grid, "Model", $"{model.Name} ({model.Architecture}, {Format.Count(model.Parameters)} parameters, {model.WeightFormat})");
+        AdapterView.Row(
+            grid, "Shape", $"{model.Layers} layers, hidden {model.HiddenSize}, vocabulary {Format.Count(model.VocabularySize)}");
         AdapterView.Row(grid, "Context", $"{Format.Count(model.MaxModelLength)} tokens");
         AdapterView.Row(grid, "Text", $"tokenizer {YesNo(model.HasTokenizer)}, chat template {YesNo(model.HasChatTemplate)}");
         AdapterView.Row(grid, "Weights", Format.Bytes(model.WeightBytes));
         AdapterView.Row(grid, "Device", info.Device);
-        AdapterView.Row(grid, "Running", $"{load.Running} of {limits.MaxRunningSequences}, {load.Waiting} waiting of {limits.MaxQueuedRequests}");
-        AdapterView.Row(grid, "KV blocks", $"{Format.Count(load.KvBlocksUsed)} of {Format.Count(limits.KvBlocks)}, {limits.KvBlockSize} tokens each");
-        AdapterView.Row(grid, "Adapters", $"{load.AdaptersOnDisk} on disk, {load.AdaptersOnHost} on host, {load.AdaptersOnDevice} on device");
-        AdapterView.Row(grid, "Adapter memory", $"host {Format.Bytes(limits.HostAdapterBudgetBytes)}, device {Format.Bytes(limits.DeviceAdapterBudgetBytes)}");
+        AdapterView.Row(
+            grid, "Running", $"{load.Running} of {limits.MaxRunningSequences}, {load.Waiting} waiting of {limits.MaxQueuedRequests}");
+        AdapterView.Row(
+            grid, "KV blocks", $"{Format.Count(load.KvBlocksUsed)} of {Format.Count(limits.KvBlocks)}, {limits.KvBlockSize} tokens each");
+        AdapterView.Row(
+            grid, "Adapters", $"{load.AdaptersOnDisk} on disk, {load.AdaptersOnHost} on host, {load.AdaptersOnDevice} on device");
+        AdapterView.Row(
+            grid,
+            "Adapter memory",
+            $"host {Format.Bytes(limits.HostAdapterBudgetBytes)}, device {Format.Bytes(limits.DeviceAdapterBudgetBytes)}");
         AdapterView.Row(grid, "Largest adapter", $"rank {limits.MaxAdapterRank}, {Format.Bytes(limits.MaxAdapterBytes)}");
         AdapterView.Row(grid, "Merged", info.MergedAdapter.Length > 0 ? info.MergedAdapter : "none");
         return grid;

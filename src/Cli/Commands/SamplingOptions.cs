@@ -7,7 +7,8 @@ namespace InferenceServer.Cli.Commands;
 /// <summary>The options that <c>generate</c> and <c>chat</c> share.</summary>
 internal sealed class SamplingOptions
 {
-    private readonly Option<string> _adapter = new("--adapter", "-a") { Description = "Adapter: name or name@digest; the base model when left out." };
+    private readonly Option<string> _adapter =
+        new("--adapter", "-a") { Description = "Adapter: name or name@digest; the base model when left out." };
     private readonly Option<int?> _maxTokens = new("--max-tokens", "-n") { Description = "Most new tokens." };
     private readonly Option<float?> _temperature = new("--temperature", "-t") { Description = "0 is greedy." };
     private readonly Option<int?> _topK = new("--top-k") { Description = "Keep the k best tokens; 0 for all." };

@@ -17,7 +17,8 @@ internal static class UploadCommand
         Option<bool> load = new("--load") { Description = "Bring it onto the device too." };
         Option<bool> pin = new("--pin") { Description = "Keep it on the device." };
         Option<bool> stage = new("--stage") { Description = "Upload as a version that is not current yet." };
-        Command command = new("upload", "Upload a PEFT adapter; the same name again is a new version.") { name, folder, mustBeNew, load, pin, stage };
+        Command command =
+            new("upload", "Upload a PEFT adapter; the same name again is a new version.") { name, folder, mustBeNew, load, pin, stage };
         command.SetAction((parsed, cancellationToken) => Session.RunAsync(parsed, global, async (session, token) =>
         {
             UploadOptions options = new()
@@ -37,7 +38,8 @@ internal static class UploadCommand
         return command;
     }
 
-    private static async Task<UploadResponse> WithProgressAsync(Session session, Func<IProgress<UploadProgress>?, Task<UploadResponse>> upload)
+    private static async Task<UploadResponse> WithProgressAsync(
+        Session session, Func<IProgress<UploadProgress>?, Task<UploadResponse>> upload)
     {
         if (session.Json || !session.Console.Profile.Capabilities.Interactive)
         {
@@ -45,7 +47,12 @@ internal static class UploadCommand
         }
 
         return await session.Console.Progress()
-            .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new DownloadedColumn(), new TransferSpeedColumn(), new RemainingTimeColumn())
+            .Columns(
+                new TaskDescriptionColumn(),
+                new ProgressBarColumn(),
+                new DownloadedColumn(),
+                new TransferSpeedColumn(),
+                new RemainingTimeColumn())
             .StartAsync(async context =>
             {
                 ProgressTask bar = context.AddTask("upload");

@@ -6,10 +6,13 @@ namespace InferenceServer.Cli.Rendering;
 /// <summary>Adapters as a table, or one in full.</summary>
 internal static class AdapterView
 {
+    private static readonly string[] s_columns =
+        ["Name", "Digest", "State", "Type", "Rank", "Device", "Host", "Disk", "Requests", "Running", "Flags"];
+
     public static Table Table(IEnumerable<AdapterInfo> adapters)
     {
         Table table = new Table().Border(TableBorder.Simple);
-        foreach (string column in (string[])["Name", "Digest", "State", "Type", "Rank", "Device", "Host", "Disk", "Requests", "Running", "Flags"])
+        foreach (string column in s_columns)
         {
             bool number = column is "Rank" or "Device" or "Host" or "Disk" or "Requests" or "Running";
             TableColumn cell = new TableColumn(column).NoWrap();

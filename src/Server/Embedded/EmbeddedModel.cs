@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using InferenceServer.Tensors.Safetensors;
@@ -6,8 +5,8 @@ using InferenceServer.Tensors.Safetensors;
 namespace InferenceServer.Server.Embedded;
 
 /// <summary>
-/// The model that is served when none is named: a random Llama of 0.1 million parameters that talks gibberish. It is a placeholder that makes
-/// the server start with nothing else; it is made, always the same, in the data folder at the first start.
+/// The model that is served when none is named: a random Llama of 0.1 million parameters that talks gibberish. It is a placeholder
+/// that makes the server start with nothing else; it is made, always the same, in the data folder at the first start.
 /// </summary>
 public static class EmbeddedModel
 {
@@ -94,6 +93,6 @@ public static class EmbeddedModel
 
     private static void WriteJson(string folder, string name, JsonObject content)
     {
-        File.WriteAllText(Path.Combine(folder, name), content.ToJsonString(s_indented) + "\n", new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
+        File.WriteAllText(Path.Combine(folder, name), content.ToJsonString(s_indented) + "\n");
     }
 }

@@ -9,7 +9,6 @@ public static class EmbeddedTokenizer
     public const int EndId = 257;
     public const int VocabularySize = 261;
 
-    private const string ByteLevel = "ByteLevel";
     private const string ChatTemplate =
         "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
         + "{% if add_generation_prompt %}<|assistant|>{% endif %}";
@@ -31,9 +30,9 @@ public static class EmbeddedTokenizer
             ["padding"] = null,
             ["added_tokens"] = new JsonArray([.. s_specials.Select(JsonNode (content, index) => Special(content, BeginId + index))]),
             ["normalizer"] = null,
-            ["pre_tokenizer"] = new JsonObject { ["type"] = ByteLevel, ["add_prefix_space"] = false, ["trim_offsets"] = false, ["use_regex"] = true },
+            ["pre_tokenizer"] = Bytes(addPrefixSpace: false),
             ["post_processor"] = BeginFirst(),
-            ["decoder"] = new JsonObject { ["type"] = ByteLevel, ["add_prefix_space"] = true, ["trim_offsets"] = true, ["use_regex"] = true },
+            ["decoder"] = Bytes(addPrefixSpace: true),
             ["model"] = new JsonObject
             {
                 ["type"] = "BPE",
@@ -74,6 +73,17 @@ public static class EmbeddedTokenizer
             ["rstrip"] = false,
             ["normalized"] = false,
             ["special"] = true,
+        };
+    }
+
+    private static JsonObject Bytes(bool addPrefixSpace)
+    {
+        return new JsonObject
+        {
+            ["type"] = "ByteLevel",
+            ["add_prefix_space"] = addPrefixSpace,
+            ["trim_offsets"] = true,
+            ["use_regex"] = true,
         };
     }
 

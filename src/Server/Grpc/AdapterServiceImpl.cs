@@ -12,7 +12,8 @@ using InferenceServer.Server.Uploads;
 namespace InferenceServer.Server.Grpc;
 
 /// <summary>Adapters at run time, over gRPC.</summary>
-public sealed class AdapterServiceImpl(ServingGate gate, RpcGuard guard, UploadReceiver receiver, UploadSlots slots, ILogger<AdapterServiceImpl> log)
+public sealed class AdapterServiceImpl(
+    ServingGate gate, RpcGuard guard, UploadReceiver receiver, UploadSlots slots, ILogger<AdapterServiceImpl> log)
     : AdapterService.AdapterServiceBase
 {
     private const int MaxPageSize = 1000;
@@ -198,7 +199,8 @@ public sealed class AdapterServiceImpl(ServingGate gate, RpcGuard guard, UploadR
                 throw new FailedPreconditionException($"'{named}' is not merged");
             }
 
-            MergedAdapter merged = await serving.Engine.UnmergeAsync(token) ?? throw new FailedPreconditionException("no adapter is merged");
+            MergedAdapter merged =
+                await serving.Engine.UnmergeAsync(token) ?? throw new FailedPreconditionException("no adapter is merged");
             return new UnmergeAdapterResponse { Adapter = merged.Id.ToString(), FreedBytes = merged.ExtraBytes };
         });
     }

@@ -6,7 +6,9 @@ using V1 = InferenceServer.Protocol.V1;
 
 namespace InferenceServer.Server.Grpc;
 
-/// <summary>Brings a request of the contract into the engine's form. Ranges are the engine's to check; here is what only the wire can get wrong.</summary>
+/// <summary>
+/// Brings a request of the contract into the engine's form. Ranges are the engine's to check; here is what only the wire can get wrong.
+/// </summary>
 internal static class GenerationRequests
 {
     /// <summary>Metadata that names the adapter when the message does not, for routers that see only headers.</summary>

@@ -18,7 +18,10 @@ internal static class AdapterStoreServices
             .Configure<IOptions<ServerOptions>>((catalog, server) => catalog.Root = server.Value.Data)
             .ValidateDataAnnotations()
             .ValidateOnStart();
-        services.AddOptions<AdapterCacheOptions>().BindConfiguration(AdapterCacheOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<AdapterCacheOptions>()
+            .BindConfiguration(AdapterCacheOptions.SectionName)
+            .ValidateDataAnnotations()
+            .ValidateOnStart();
         services.AddSingleton(provider => new AdapterCatalog(
             provider.GetRequiredService<IOptions<AdapterCatalogOptions>>().Value,
             provider.GetRequiredService<LanguageModel>().Transformer.Shape,

@@ -3,7 +3,9 @@ using InferenceServer.AdapterStore;
 
 namespace InferenceServer.Server.Hosting;
 
-/// <summary>How often each adapter was asked for since the server started, and when last. Only adapters that exist are counted, so it stays small.</summary>
+/// <summary>
+/// How often each adapter was asked for since the server started, and when last. Only adapters that exist are counted, so it stays small.
+/// </summary>
 public sealed class AdapterUsage(TimeProvider time)
 {
     private readonly ConcurrentDictionary<AdapterId, Entry> _entries = new();

@@ -3,6 +3,8 @@ namespace InferenceServer.Server.Hosting;
 /// <summary>The server's --health-check: asks a running server, for containers that have no curl.</summary>
 internal static class HealthProbe
 {
+    private const string Loopback = "127.0.0.1";
+
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(3);
 
     /// <summary>0 when the server at <paramref name="httpUrl"/> is ready, else 1 with the reason on standard error.</summary>
@@ -15,13 +17,14 @@ internal static class HealthProbe
         }
 
         // A server that listens on every address answers on the loopback.
-        UriBuilder ready = new(httpUrl.Replace("*", "127.0.0.1", StringComparison.Ordinal).Replace("+", "127.0.0.1", StringComparison.Ordinal))
+        string named = httpUrl.Replace("*", Loopback, StringComparison.Ordinal).Replace("+", Loopback, StringComparison.Ordinal);
+        UriBuilder ready = new(named)
         {
             Path = "/health/ready",
         };
         if (ready.Host is "0.0.0.0" or "[::]")
         {
-            ready.Host = "127.0.0.1";
+            ready.Host = Loopback;
         }
 
         try

@@ -42,7 +42,8 @@ public sealed class InferenceServerHost : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(commandLine);
 
         // appsettings.json lies beside the program; relative folders on the command line are relative to where it was called.
-        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
+        WebApplicationBuilder builder =
+            WebApplication.CreateSlimBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });
         builder.Configuration.AddEnvironmentVariables(ServerOption.EnvironmentPrefix);
         builder.Configuration.AddInMemoryCollection(commandLine.Settings);
         ServerOptions options = Bind(builder.Configuration);

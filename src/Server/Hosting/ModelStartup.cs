@@ -80,7 +80,7 @@ public sealed class ModelStartup(
         }
         catch (Exception error)
         {
-            if (error is not (ModelFormatException or SafetensorsFormatException or CapacityExceededException or IOException or UnauthorizedAccessException))
+            if (!SaysAll(error))
             {
                 ServerLog.LoadFailed(log, error);
             }
@@ -89,6 +89,13 @@ public sealed class ModelStartup(
             _ready.TrySetException(error);
             lifetime.StopApplication();
         }
+    }
+
+    /// <summary>Whether the message alone tells the operator what to put right; anything else is logged with its stack.</summary>
+    private static bool SaysAll(Exception error)
+    {
+        return error is ModelFormatException or SafetensorsFormatException or CapacityExceededException or IOException
+            or UnauthorizedAccessException;
     }
 
     private void BeginStopping()

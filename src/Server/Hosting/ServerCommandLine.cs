@@ -91,8 +91,9 @@ public sealed class ServerCommandLine
         help.AppendLine($"  {"--version",-36} Print the version.");
         help.AppendLine($"  {"--help",-36} Print this.");
         help.AppendLine();
-        help.AppendLine($"Each option is also an environment variable (--max-queue: {ServerOption.EnvironmentPrefix}MAX_QUEUE) and a key of appsettings.json");
-        help.AppendLine("(--max-queue: Scheduler:MaxWaiting). The command line wins, then the environment, then the file.");
+        help.AppendLine($"Each option is also an environment variable (--max-queue: {ServerOption.EnvironmentPrefix}MAX_QUEUE)");
+        help.AppendLine("and a key of appsettings.json (--max-queue: Scheduler:MaxWaiting).");
+        help.AppendLine("The command line wins, then the environment, then the file.");
         return help.ToString();
     }
 

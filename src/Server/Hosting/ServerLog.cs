@@ -13,12 +13,30 @@ internal static partial class ServerLog
     [LoggerMessage(3, LogLevel.Information,
         "Serving {Model} ({Architecture}, {Parameters} parameters, {WeightFormat}, {WeightBytes}) on {Device}; loaded in {Seconds:0.00} s")]
     public static partial void Serving(
-        ILogger log, string model, string architecture, long parameters, string weightFormat, string weightBytes, string device, double seconds);
+        ILogger log,
+        string model,
+        string architecture,
+        long parameters,
+        string weightFormat,
+        string weightBytes,
+        string device,
+        double seconds);
 
     [LoggerMessage(4, LogLevel.Information,
-        "Limits: {MaxLength} tokens a sequence, {MaxRunning} running, {MaxWaiting} waiting, {MaxBatchTokens} tokens a step, {KvBlocks} KV blocks of {KvBlockSize}, adapters {HostBytes} on host and {DeviceBytes} on device, {Adapters} adapters in {Data}")]
+        "Limits: {MaxLength} tokens a sequence, {MaxRunning} running, {MaxWaiting} waiting, {MaxBatchTokens} tokens a step, "
+        + "{KvBlocks} KV blocks of {KvBlockSize}, adapters {HostBytes} on host and {DeviceBytes} on device, {Adapters} adapters in {Data}")]
     public static partial void Limits(
-        ILogger log, int maxLength, int maxRunning, int maxWaiting, int maxBatchTokens, int kvBlocks, int kvBlockSize, string hostBytes, string deviceBytes, int adapters, string data);
+        ILogger log,
+        int maxLength,
+        int maxRunning,
+        int maxWaiting,
+        int maxBatchTokens,
+        int kvBlocks,
+        int kvBlockSize,
+        string hostBytes,
+        string deviceBytes,
+        int adapters,
+        string data);
 
     [LoggerMessage(5, LogLevel.Information, "Ready: gRPC on {Grpc}, metrics and health on {Http}")]
     public static partial void Ready(ILogger log, string grpc, string http);

@@ -8,7 +8,8 @@ namespace InferenceServer.Server.Hosting;
 /// <param name="Value">What the value looks like, for --help.</param>
 /// <param name="Description">One line for --help, default included.</param>
 /// <param name="Kind">What the value has to be.</param>
-internal sealed record ServerOption(string Name, string Key, string Value, string Description, ServerOptionKind Kind = ServerOptionKind.Text)
+internal sealed record ServerOption(
+    string Name, string Key, string Value, string Description, ServerOptionKind Kind = ServerOptionKind.Text)
 {
     public const string EnvironmentPrefix = "INFERENCESERVER_";
 
@@ -34,7 +35,8 @@ internal sealed record ServerOption(string Name, string Key, string Value, strin
             case ServerOptionKind.Choice:
                 return Value.Split('|').Contains(value, StringComparer.OrdinalIgnoreCase)
                     ? value
-                    : throw new CommandLineException($"{source} '{value}' is not one of {Value.Replace("|", ", ", StringComparison.Ordinal)}");
+                    : throw new CommandLineException(
+                        $"{source} '{value}' is not one of {Value.Replace("|", ", ", StringComparison.Ordinal)}");
             default:
                 return value;
         }

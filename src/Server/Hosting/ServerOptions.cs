@@ -21,11 +21,15 @@ public sealed class ServerOptions : IValidatableObject
     [Required]
     public string Data { get; set; } = "data";
 
-    /// <summary>Where gRPC is served: http:// for HTTP/2 without TLS, https:// with Kestrel's configured certificate. Default loopback only.</summary>
+    /// <summary>
+    /// Where gRPC is served: http:// for HTTP/2 without TLS, https:// with Kestrel's configured certificate. Default loopback only.
+    /// </summary>
     [Required]
     public string GrpcUrl { get; set; } = "http://127.0.0.1:5100";
 
-    /// <summary>Where /metrics and /health are served over HTTP/1.1; none for nowhere. A port of its own, so that tenants do not see it.</summary>
+    /// <summary>
+    /// Where /metrics and /health are served over HTTP/1.1; none for nowhere. A port of its own, so that tenants do not see it.
+    /// </summary>
     [Required]
     public string HttpUrl { get; set; } = "http://127.0.0.1:5101";
 
@@ -39,7 +43,9 @@ public sealed class ServerOptions : IValidatableObject
     [Range(0, 1 << 24)]
     public int MaxModelLength { get; set; }
 
-    /// <summary>Seconds that running calls may go on after the server was told to stop. Default 20: below the 30 s that containers grant.</summary>
+    /// <summary>
+    /// Seconds that running calls may go on after the server was told to stop. Default 20: below the 30 s that containers grant.
+    /// </summary>
     [Range(0, 3600)]
     public int DrainSeconds { get; set; } = 20;
 
@@ -64,7 +70,8 @@ public sealed class ServerOptions : IValidatableObject
 
         if (HttpUrl != None && !IsUrl(HttpUrl))
         {
-            yield return new ValidationResult($"--http '{HttpUrl}' is neither an address such as http://127.0.0.1:5101 nor {None}", [nameof(HttpUrl)]);
+            yield return new ValidationResult(
+                $"--http '{HttpUrl}' is neither an address such as http://127.0.0.1:5101 nor {None}", [nameof(HttpUrl)]);
         }
 
         if (Model.Length > 0 && !Directory.Exists(Model))
@@ -76,6 +83,7 @@ public sealed class ServerOptions : IValidatableObject
     private static bool IsUrl(string text)
     {
         return Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && (url.Scheme == Uri.UriSchemeHttp || url.Scheme == Uri.UriSchemeHttps)
-            && url.PathAndQuery == "/" && (url.HostNameType is UriHostNameType.IPv4 or UriHostNameType.IPv6 || url.Host is "localhost" or "*" or "+");
+            && url.PathAndQuery == "/"
+            && (url.HostNameType is UriHostNameType.IPv4 or UriHostNameType.IPv6 || url.Host is "localhost" or "*" or "+");
     }
 }

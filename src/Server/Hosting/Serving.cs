@@ -97,7 +97,14 @@ public sealed class Serving(
         ModelInfo info = DescribeModel();
         Limits limits = DescribeLimits();
         ServerLog.Serving(
-            log, info.Name, info.Architecture, info.Parameters, info.WeightFormat, ByteSize.Format(info.WeightBytes), Backend.Description, loading.TotalSeconds);
+            log,
+            info.Name,
+            info.Architecture,
+            info.Parameters,
+            info.WeightFormat,
+            ByteSize.Format(info.WeightBytes),
+            Backend.Description,
+            loading.TotalSeconds);
         ServerLog.Limits(
             log,
             info.MaxModelLength,

@@ -28,7 +28,8 @@ public sealed class UploadReceiver(UploadLimits limits, TimeProvider time)
     /// <summary>Reads the files that follow the header into <paramref name="target"/>, to the end of the stream.</summary>
     /// <exception cref="InvalidRequestException">Names the message or field that is wrong.</exception>
     /// <exception cref="CapacityExceededException">A file is announced larger than allowed.</exception>
-    public async Task ReceiveFilesAsync(IAsyncStreamReader<UploadRequest> messages, AdapterUpload target, CancellationToken cancellationToken)
+    public async Task ReceiveFilesAsync(
+        IAsyncStreamReader<UploadRequest> messages, AdapterUpload target, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(messages);
         HashSet<string> names = new(StringComparer.Ordinal);

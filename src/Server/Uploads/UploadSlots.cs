@@ -14,7 +14,8 @@ public sealed class UploadSlots(int limit)
         if (Interlocked.Increment(ref _taken) > limit)
         {
             Interlocked.Decrement(ref _taken);
-            throw new CapacityExceededException($"{limit} uploads are running, and the limit is {limit}; try again later", limit + 1, limit);
+            throw new CapacityExceededException(
+                $"{limit} uploads are running, and the limit is {limit}; try again later", limit + 1, limit);
         }
 
         return new Slot(this);

@@ -5,13 +5,17 @@ using InferenceServer.Tensors.Safetensors;
 
 namespace InferenceServer.IntegrationTests.Adapters;
 
-/// <summary>Writes PEFT adapters for the embedded placeholder model: a random change of the attention, and a chosen leaning over tokens.</summary>
+/// <summary>
+/// Writes PEFT adapters for the embedded placeholder model: a random change of the attention, and a chosen leaning over tokens.
+/// </summary>
 internal static class AdapterMaker
 {
     private const int HiddenSize = 64;
     private const int QuerySize = 64;
     private const int ValueSize = 32;
     private const int LayerCount = 2;
+
+    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true };
 
     /// <summary>A plain random LoRA.</summary>
     public static void WriteRandom(string folder, ulong seed, int rank) => Write(folder, seed, rank, _ => 0f);
@@ -26,7 +30,7 @@ internal static class AdapterMaker
     public static void Write(string folder, ulong seed, int rank, Func<int, float> leaning)
     {
         Directory.CreateDirectory(folder);
-        File.WriteAllText(Path.Combine(folder, "adapter_config.json"), Configuration(rank).ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + "\n");
+        File.WriteAllText(Path.Combine(folder, "adapter_config.json"), Configuration(rank).ToJsonString(s_indented) + "\n");
         using FileStream weights = File.Create(Path.Combine(folder, "adapter_model.safetensors"));
         SafetensorsWriter.Write(weights, Tensors(seed, rank, leaning), new Dictionary<string, string> { ["format"] = "pt" });
     }

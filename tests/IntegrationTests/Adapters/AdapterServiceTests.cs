@@ -76,7 +76,8 @@ public class AdapterServiceTests(ServerFixture fixture) : IClassFixture<ServerFi
     public async Task A_staged_version_waits_for_its_activation_and_can_be_rolled_back()
     {
         UploadResponse first = await _adapters.UploadFolderAsync("staged", RunningServer.Sample("shout"));
-        UploadResponse second = await _adapters.UploadFolderAsync("staged", RunningServer.Sample("whisper"), new UploadOptions { StageOnly = true });
+        UploadResponse second =
+            await _adapters.UploadFolderAsync("staged", RunningServer.Sample("whisper"), new UploadOptions { StageOnly = true });
         Assert.False(second.Adapter.Current);
         Assert.Equal(first.Adapter.Digest, (await _adapters.GetAsync("staged")).Digest);
 

@@ -101,7 +101,8 @@ public class UploadFailureTests(ServerFixture fixture) : IClassFixture<ServerFix
     [Fact]
     public async Task A_client_that_falls_silent_is_given_up()
     {
-        await using RunningServer server = await RunningServer.StartAsync(data: null, configure: null, "--max-uploads", "1", "--upload-idle", "1");
+        await using RunningServer server =
+            await RunningServer.StartAsync(data: null, configure: null, "--max-uploads", "1", "--upload-idle", "1");
         AdapterService.AdapterServiceClient raw = new(server.Channel);
         using AsyncClientStreamingCall<UploadRequest, UploadResponse> silent = raw.Upload();
         await silent.RequestStream.WriteAsync(Header("silent"));
@@ -121,7 +122,7 @@ public class UploadFailureTests(ServerFixture fixture) : IClassFixture<ServerFix
         using AsyncClientStreamingCall<UploadRequest, UploadResponse> first = raw.Upload();
         List<UploadRequest> messages = Whole("first", s_sample);
         await first.RequestStream.WriteAsync(messages[0]);
-        await Eventually.Holds("the first upload has begun", () => Directory.Exists(server.StagingFolder) && Directory.GetDirectories(server.StagingFolder).Length > 0);
+        await Eventually.Holds("the first upload has begun", () => Directory.GetDirectories(server.StagingFolder).Length > 0);
 
         using AsyncClientStreamingCall<UploadRequest, UploadResponse> second = raw.Upload();
         RpcException error = await Assert.ThrowsAsync<RpcException>(() => second.ResponseAsync);
@@ -144,7 +145,8 @@ public class UploadFailureTests(ServerFixture fixture) : IClassFixture<ServerFix
         UploadRequest weightStart = Start(WeightFile, s_weights);
         UploadRequest weights = Data(s_weights);
         byte[] garbage = Encoding.UTF8.GetBytes("{ this is no JSON");
-        byte[] otherRank = Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(s_config).Replace("\"r\": 4", "\"r\": 5", StringComparison.Ordinal));
+        byte[] otherRank =
+            Encoding.UTF8.GetBytes(Encoding.UTF8.GetString(s_config).Replace("\"r\": 4", "\"r\": 5", StringComparison.Ordinal));
         return failure switch
         {
             "nothing" => [],
@@ -172,7 +174,8 @@ public class UploadFailureTests(ServerFixture fixture) : IClassFixture<ServerFix
             "name too long" => [Header(new string('n', 129)), configStart, config, weightStart, weights],
             "config is no JSON" => [header, Start(ConfigFile, garbage), Data(garbage), weightStart, weights],
             "weights are no safetensors" => [header, configStart, config, Start(WeightFile, garbage), Data(garbage)],
-            "weights cut off in the file itself" => [header, configStart, config, Start(WeightFile, s_weights[..^8]), Data(s_weights[..^8])],
+            "weights cut off in the file itself" =>
+                [header, configStart, config, Start(WeightFile, s_weights[..^8]), Data(s_weights[..^8])],
             "rank differs from the config" => [header, Start(ConfigFile, otherRank), Data(otherRank), weightStart, weights],
             _ => throw new ArgumentOutOfRangeException(nameof(failure), failure, "not a failure"),
         };
@@ -199,12 +202,14 @@ public class UploadFailureTests(ServerFixture fixture) : IClassFixture<ServerFix
 
     private async Task<StatusCode> StatusOfGetAsync(string adapter)
     {
-        RpcException error = await Assert.ThrowsAsync<RpcException>(async () => await _raw.GetAsync(new GetAdapterRequest { Adapter = adapter }));
+        RpcException error =
+            await Assert.ThrowsAsync<RpcException>(async () => await _raw.GetAsync(new GetAdapterRequest { Adapter = adapter }));
         return error.StatusCode;
     }
 
     private string[] Files()
     {
-        return [.. Directory.EnumerateFileSystemEntries(fixture.Server.DataFolder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)];
+        string data = fixture.Server.DataFolder;
+        return [.. Directory.EnumerateFileSystemEntries(data, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)];
     }
 }

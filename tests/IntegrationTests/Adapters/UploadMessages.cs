@@ -14,7 +14,12 @@ internal static class UploadMessages
 
     public static UploadRequest Start(string file, byte[] content, string? hash = null) => new()
     {
-        File = new FileStart { Name = file, SizeBytes = content.Length, Sha256 = hash ?? Convert.ToHexStringLower(SHA256.HashData(content)) },
+        File = new FileStart
+        {
+            Name = file,
+            SizeBytes = content.Length,
+            Sha256 = hash ?? Convert.ToHexStringLower(SHA256.HashData(content)),
+        },
     };
 
     public static UploadRequest Data(byte[] content) => new() { Data = ByteString.CopyFrom(content) };

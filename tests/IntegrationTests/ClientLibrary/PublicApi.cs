@@ -26,7 +26,14 @@ internal static class PublicApi
 
     private static string Kind(Type type)
     {
-        return type.IsEnum ? "enum" : type.IsValueType ? "struct" : type.IsInterface ? "interface" : type is { IsAbstract: true, IsSealed: true } ? "static class" : "class";
+        return type switch
+        {
+            { IsEnum: true } => "enum",
+            { IsValueType: true } => "struct",
+            { IsInterface: true } => "interface",
+            { IsAbstract: true, IsSealed: true } => "static class",
+            _ => "class",
+        };
     }
 
     private static string Member(MemberInfo member)
@@ -36,7 +43,8 @@ internal static class PublicApi
             FieldInfo field => $"{(field.IsLiteral ? "const " : "")}{Name(field.FieldType)} {field.Name}",
             PropertyInfo property => $"{Name(property.PropertyType)} {property.Name} {{ {Accessors(property)} }}",
             ConstructorInfo constructor => $"ctor({Parameters(constructor)})",
-            MethodInfo { IsSpecialName: false } method => $"{(method.IsStatic ? "static " : "")}{Name(method.ReturnType)} {method.Name}({Parameters(method)})",
+            MethodInfo { IsSpecialName: false } method =>
+                $"{(method.IsStatic ? "static " : "")}{Name(method.ReturnType)} {method.Name}({Parameters(method)})",
             _ => "",
         };
     }
@@ -51,7 +59,10 @@ internal static class PublicApi
     private static string Parameters(MethodBase method)
     {
         return string.Join(", ", method.GetParameters().Select(parameter =>
-            $"{Name(parameter.ParameterType)} {parameter.Name}{(parameter.HasDefaultValue ? $" = {parameter.DefaultValue ?? "default"}" : "")}"));
+        {
+            string fallback = parameter.HasDefaultValue ? $" = {parameter.DefaultValue ?? "default"}" : "";
+            return $"{Name(parameter.ParameterType)} {parameter.Name}{fallback}";
+        }));
     }
 
     private static string Name(Type type)

@@ -10,7 +10,8 @@ public class CliTests(ServerFixture fixture) : IClassFixture<ServerFixture>
     [Fact]
     public async Task Generate_streams_text_and_nothing_else_to_a_file()
     {
-        string expected = (await fixture.Client.GenerateTextAsync("hello", Generate.Greedy("shout", 8) with { Stopping = new() { MaxTokens = 8 } })).Text;
+        string expected =
+            (await fixture.Client.GenerateTextAsync("hello", Generate.Greedy("shout", 8) with { Stopping = new() { MaxTokens = 8 } })).Text;
 
         Run run = await RunAsync("generate", "hello", "--adapter", "shout", "-n", "8", "-t", "0", "--usage");
 
@@ -54,7 +55,8 @@ public class CliTests(ServerFixture fixture) : IClassFixture<ServerFixture>
         Assert.StartsWith("uploaded cli@", (await OkAsync("adapters", "upload", "cli", folder, "--load")).Output, StringComparison.Ordinal);
         Assert.StartsWith("already present cli@", (await OkAsync("adapters", "upload", "cli", folder)).Output, StringComparison.Ordinal);
         Assert.Contains("cli", (await OkAsync("adapters", "list")).Output, StringComparison.Ordinal);
-        string digest = JsonDocument.Parse((await OkAsync("adapters", "get", "cli", "--json")).Output).RootElement.GetProperty("digest").GetString()!;
+        string digest =
+            JsonDocument.Parse((await OkAsync("adapters", "get", "cli", "--json")).Output).RootElement.GetProperty("digest").GetString()!;
         Assert.Contains(digest, (await OkAsync("adapters", "get", "cli")).Output, StringComparison.Ordinal);
         Assert.Contains("pinned", (await OkAsync("adapters", "pin", "cli")).Output, StringComparison.Ordinal);
         Assert.DoesNotContain("pinned", (await OkAsync("adapters", "unpin", "cli")).Output, StringComparison.Ordinal);
@@ -121,7 +123,11 @@ public class CliTests(ServerFixture fixture) : IClassFixture<ServerFixture>
         using StringWriter errors = new();
 
         int code = await Cli.CommandLine.RunAsync(
-            ["generate", "hello", "-n", "1800", "-t", "0", "--server", fixture.Server.Host.GrpcAddress.ToString()], TextReader.Null, output, errors, interrupt.Token);
+            ["generate", "hello", "-n", "1800", "-t", "0", "--server", fixture.Server.Host.GrpcAddress.ToString()],
+            TextReader.Null,
+            output,
+            errors,
+            interrupt.Token);
 
         Assert.Equal(ExitCodes.Cancelled, code);
         Assert.Equal("cancelled", errors.ToString().Trim());

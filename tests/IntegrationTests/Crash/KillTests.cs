@@ -7,7 +7,9 @@ using Xunit.Abstractions;
 
 namespace InferenceServer.IntegrationTests.Crash;
 
-/// <summary>kill -9 at 50 random points of uploads, loads, merges and generations: what was acknowledged is there afterwards, whole.</summary>
+/// <summary>
+/// kill -9 at 50 random points of uploads, loads, merges and generations: what was acknowledged is there afterwards, whole.
+/// </summary>
 [Trait("Category", "Slow")]
 public class KillTests(ITestOutputHelper output)
 {
@@ -113,7 +115,12 @@ public class KillTests(ITestOutputHelper output)
     }
 
     private static Task UploadAsync(
-        InferenceClient client, string[] folders, ConcurrentDictionary<string, string> acknowledged, int round, Random random, CancellationToken killed)
+        InferenceClient client,
+        string[] folders,
+        ConcurrentDictionary<string, string> acknowledged,
+        int round,
+        Random random,
+        CancellationToken killed)
     {
         return UntilKilledAsync(async () =>
         {
@@ -123,7 +130,8 @@ public class KillTests(ITestOutputHelper output)
         }, killed);
     }
 
-    private Task LoadAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
+    private Task LoadAsync(
+        InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
     {
         return UntilKilledAsync(async () =>
         {
@@ -136,7 +144,8 @@ public class KillTests(ITestOutputHelper output)
         }, killed);
     }
 
-    private Task MergeAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
+    private Task MergeAsync(
+        InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
     {
         return UntilKilledAsync(async () =>
         {
@@ -149,7 +158,8 @@ public class KillTests(ITestOutputHelper output)
         }, killed);
     }
 
-    private Task GenerateAsync(InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
+    private Task GenerateAsync(
+        InferenceClient client, ConcurrentDictionary<string, string> acknowledged, Random random, CancellationToken killed)
     {
         return UntilKilledAsync(async () =>
         {

@@ -26,7 +26,10 @@ internal sealed partial class ServerProcess : IDisposable
         string program = Path.Combine(AppContext.BaseDirectory, "InferenceServer.Server.dll");
         ProcessStartInfo start = new(
             "dotnet",
-            [program, "--grpc", "http://127.0.0.1:0", "--http", "none", "--data", dataFolder, "--weights", "f32", "--threads", "1", "--keep-versions", "100"])
+            [
+                program, "--grpc", "http://127.0.0.1:0", "--http", "none", "--data", dataFolder,
+                "--weights", "f32", "--threads", "1", "--keep-versions", "100",
+            ])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

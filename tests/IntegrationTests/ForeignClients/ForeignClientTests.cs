@@ -12,7 +12,8 @@ public class ForeignClientTests(ITestOutputHelper output)
     {
         await using RunningServer server = await RunningServer.StartAsync();
 
-        ToolResult result = await ExternalTools.RunScriptAsync(Tool.PythonGrpc, "server_client.py", server.Target, RunningServer.Sample("shout"));
+        ToolResult result =
+            await ExternalTools.RunScriptAsync(Tool.PythonGrpc, "server_client.py", server.Target, RunningServer.Sample("shout"));
 
         output.WriteLine(result.Output);
         Assert.EndsWith(" passed, 0 failed", result.LastLine, StringComparison.Ordinal);
@@ -25,7 +26,8 @@ public class ForeignClientTests(ITestOutputHelper output)
         await using RunningServer server = await RunningServer.StartAsync();
         string protos = Path.Combine(GoldenData.RepositoryRoot()!, "protos");
 
-        ToolResult result = await ExternalTools.RunScriptAsync(Tool.NodeGrpc, "server_client.js", server.Target, protos, RunningServer.Sample("whisper"));
+        ToolResult result =
+            await ExternalTools.RunScriptAsync(Tool.NodeGrpc, "server_client.js", server.Target, protos, RunningServer.Sample("whisper"));
 
         output.WriteLine(result.Output);
         Assert.EndsWith(" passed, 0 failed", result.LastLine, StringComparison.Ordinal);

@@ -66,7 +66,8 @@ public class GenerationTests(ServerFixture fixture) : IClassFixture<ServerFixtur
             alone.Add((await _client.GenerateTextAsync(prompt, Generate.Greedy(adapter))).TokenIds);
         }
 
-        GenerationResult[] together = await Task.WhenAll(cases.Select(one => _client.GenerateTextAsync(one.Prompt, Generate.Greedy(one.Adapter))));
+        GenerationResult[] together =
+            await Task.WhenAll(cases.Select(one => _client.GenerateTextAsync(one.Prompt, Generate.Greedy(one.Adapter))));
 
         Assert.Equal(alone, together.Select(result => result.TokenIds));
         Assert.Equal(3, alone.Take(3).Distinct(new SequenceComparer()).Count());
@@ -96,7 +97,8 @@ public class GenerationTests(ServerFixture fixture) : IClassFixture<ServerFixtur
         GenerationResult named = await _client.GenerateTextAsync("hello", Generate.Greedy("shout"));
         List<int> ids = [];
 
-        using AsyncServerStreamingCall<GenerateResponse> call = raw.Generate(Generate.Request("hello"), new Metadata { { "x-lora-adapter", "shout" } });
+        using AsyncServerStreamingCall<GenerateResponse> call =
+            raw.Generate(Generate.Request("hello"), new Metadata { { "x-lora-adapter", "shout" } });
         await foreach (GenerateResponse message in call.ResponseStream.ReadAllAsync())
         {
             ids.AddRange(message.TokenIds);
@@ -227,7 +229,8 @@ public class GenerationTests(ServerFixture fixture) : IClassFixture<ServerFixtur
                 break;
         }
 
-        InferenceException error = await Assert.ThrowsAsync<InferenceException>(() => _client.GenerateAsync(request).ToListAsync().AsTask());
+        InferenceException error =
+            await Assert.ThrowsAsync<InferenceException>(() => _client.GenerateAsync(request).ToListAsync().AsTask());
 
         Assert.Equal(StatusCode.InvalidArgument, error.Status);
         Assert.Contains(field, error.Message, StringComparison.Ordinal);
@@ -236,7 +239,8 @@ public class GenerationTests(ServerFixture fixture) : IClassFixture<ServerFixtur
     [Fact]
     public async Task An_unknown_adapter_is_not_found_by_name()
     {
-        InferenceException error = await Assert.ThrowsAsync<InferenceException>(() => _client.GenerateTextAsync("hello", Generate.Greedy("nobody")));
+        InferenceException error =
+            await Assert.ThrowsAsync<InferenceException>(() => _client.GenerateTextAsync("hello", Generate.Greedy("nobody")));
 
         Assert.Equal(StatusCode.NotFound, error.Status);
         Assert.Contains("nobody", error.Message, StringComparison.Ordinal);

@@ -36,7 +36,12 @@ public class OperationsTests(ServerFixture fixture) : IClassFixture<ServerFixtur
 
         string metrics = await fixture.Server.Http.GetStringAsync("/metrics");
 
-        foreach (string name in (string[])["time_to_first_token", "time_per_output_token", "adapters_loaded", "kv", "waiting", "running", "adapters_load_duration_seconds_bucket"])
+        string[] names =
+        [
+            "time_to_first_token", "time_per_output_token", "adapters_loaded", "kv", "waiting", "running",
+            "adapters_load_duration_seconds_bucket",
+        ];
+        foreach (string name in names)
         {
             Assert.Contains(name, metrics, StringComparison.Ordinal);
         }
@@ -45,7 +50,12 @@ public class OperationsTests(ServerFixture fixture) : IClassFixture<ServerFixtur
     [Fact]
     public async Task The_http_port_says_live_and_ready_and_the_grpc_port_shows_none_of_it()
     {
-        using HttpClient other = new() { BaseAddress = fixture.Server.Host.GrpcAddress, DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using HttpClient other = new()
+        {
+            BaseAddress = fixture.Server.Host.GrpcAddress,
+            DefaultRequestVersion = HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        };
 
         Assert.Equal("live\n", await fixture.Server.Http.GetStringAsync("/health/live"));
         Assert.Equal("ready\n", await fixture.Server.Http.GetStringAsync("/health/ready"));
@@ -61,7 +71,8 @@ public class OperationsTests(ServerFixture fixture) : IClassFixture<ServerFixtur
         using AsyncServerStreamingCall<HealthCheckResponse> watch = health.Watch(new HealthCheckRequest());
         Assert.True(await watch.ResponseStream.MoveNext(CancellationToken.None));
         Assert.Equal(HealthCheckResponse.Types.ServingStatus.Serving, watch.ResponseStream.Current.Status);
-        IAsyncEnumerator<GenerateResponse> running = server.Client.GenerateAsync(Generate.Request("hello", tokens: 500)).GetAsyncEnumerator();
+        IAsyncEnumerator<GenerateResponse> running =
+            server.Client.GenerateAsync(Generate.Request("hello", tokens: 500)).GetAsyncEnumerator();
         Assert.True(await running.MoveNextAsync());
         int tokens = running.Current.TokenIds.Count;
 
@@ -89,7 +100,8 @@ public class OperationsTests(ServerFixture fixture) : IClassFixture<ServerFixtur
     [InlineData("--max-batch-tokens", "0", "MaxBatchTokens")]
     public async Task A_wrong_option_is_named_before_anything_starts(string option, string value, string named)
     {
-        OptionsValidationException error = await Assert.ThrowsAsync<OptionsValidationException>(() => RunningServer.StartAsync(option, value));
+        OptionsValidationException error =
+            await Assert.ThrowsAsync<OptionsValidationException>(() => RunningServer.StartAsync(option, value));
 
         Assert.Contains(named, error.Message, StringComparison.Ordinal);
     }

@@ -12,16 +12,17 @@ namespace InferenceServer.IntegrationTests.Hosting;
 public class RpcErrorsTests
 {
     private const int NoSpaceLeft = 28;
+    private static readonly IOException s_fullDisk = new("/srv/secret", NoSpaceLeft);
 
     public static TheoryData<Exception, StatusCode, string> Mapped => new()
     {
-        { new InvalidRequestException("sampling.top_p", "7 is not in (0, 1]"), StatusCode.InvalidArgument, "sampling.top_p: 7 is not in (0, 1]" },
-        { new AdapterFormatException("adapter_config.json", "r", "at most 8", "16"), StatusCode.InvalidArgument, "'r': expected at most 8, found 16" },
+        { new InvalidRequestException("top_p", "7 is not in (0, 1]"), StatusCode.InvalidArgument, "top_p: 7 is not in (0, 1]" },
+        { new AdapterFormatException("a.json", "r", "at most 8", "16"), StatusCode.InvalidArgument, "'r': expected at most 8, found 16" },
         { new AdapterNotFoundException("a"), StatusCode.NotFound, "'a'" },
         { new AdapterExistsException("a"), StatusCode.AlreadyExists, "'a'" },
         { new CapacityExceededException("too large", 2, 1), StatusCode.ResourceExhausted, "too large" },
         { new QueueFullException(3, 3, TimeSpan.FromSeconds(1)), StatusCode.ResourceExhausted, "3 requests" },
-        { new AdapterStorageException("a", "storing", new IOException("/srv/secret", NoSpaceLeft)), StatusCode.ResourceExhausted, "disk is full" },
+        { new AdapterStorageException("a", "storing", s_fullDisk), StatusCode.ResourceExhausted, "disk is full" },
         { new DeadlineExpiredException("r", 2), StatusCode.DeadlineExceeded, "'r'" },
         { new MergeException("no such module"), StatusCode.FailedPrecondition, "no such module" },
         { new MergeConflictException("another is merged"), StatusCode.FailedPrecondition, "another is merged" },

@@ -3,7 +3,10 @@ using InferenceServer.TestKit;
 
 namespace InferenceServer.IntegrationTests.Readme;
 
-/// <summary>The shell commands of the README: the lines of its fenced blocks without a language or marked <c>sh</c>, continued lines joined, comments left out.</summary>
+/// <summary>
+/// The shell commands of the README: the lines of its fenced blocks without a language or marked <c>sh</c>, continued lines joined,
+/// comments left out.
+/// </summary>
 internal static partial class ReadmeCommands
 {
     public static IReadOnlyList<string> All { get; } = Read();
@@ -12,8 +15,10 @@ internal static partial class ReadmeCommands
     public static IReadOnlyList<string[]> Arguments(string command)
     {
         return [.. All.Where(line => line == command || line.StartsWith(command + " ", StringComparison.Ordinal))
-            .Select(line => Words().Matches(line[command.Length..]).Select(word => word.Groups[1].Success ? word.Groups[1].Value : word.Value).ToArray())];
+            .Select(line => Words().Matches(line[command.Length..]).Select(Unquoted).ToArray())];
     }
+
+    private static string Unquoted(Match word) => word.Groups[1].Success ? word.Groups[1].Value : word.Value;
 
     private static List<string> Read()
     {

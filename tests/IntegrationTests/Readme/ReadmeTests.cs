@@ -20,7 +20,8 @@ public class ReadmeTests(ITestOutputHelper output)
     {
         Assert.Contains(ReadmeCommands.All[0], (string[])[Server, ServerRelease]);
         Assert.Equal(TestCommand, ReadmeCommands.All[1]);
-        Assert.Contains("dotnet test \"$solution\"", File.ReadAllText(Path.Combine(GoldenData.RepositoryRoot()!, ".ci", "run")), StringComparison.Ordinal);
+        string ci = File.ReadAllText(Path.Combine(GoldenData.RepositoryRoot()!, ".ci", "run"));
+        Assert.Contains("dotnet test \"$solution\"", ci, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -39,13 +40,13 @@ public class ReadmeTests(ITestOutputHelper output)
         IReadOnlyList<string[]> commands = ReadmeCommands.Arguments(Cli);
         foreach (string[] arguments in commands)
         {
-            // Folders in the README are relative to the repository.
-            string[] words = [.. arguments.Select(word => word.StartsWith("samples/", StringComparison.Ordinal) ? Path.Combine(GoldenData.RepositoryRoot()!, word) : word)];
+            string[] words = [.. arguments.Select(FromRoot)];
             using StringReader input = new("hello\n/quit\n");
             using StringWriter text = new();
             using StringWriter errors = new();
 
-            int code = await InferenceServer.Cli.CommandLine.RunAsync([.. words, "--server", server.Host.GrpcAddress.ToString()], input, text, errors);
+            int code = await InferenceServer.Cli.CommandLine.RunAsync(
+                [.. words, "--server", server.Host.GrpcAddress.ToString()], input, text, errors);
 
             output.WriteLine($"{string.Join(' ', arguments)}\n{text}{errors}");
             Assert.True(code == ExitCodes.Ok, $"{string.Join(' ', arguments)}: exit code {code}: {errors}");
@@ -53,5 +54,11 @@ public class ReadmeTests(ITestOutputHelper output)
 
         Assert.Contains(commands, words => words is ["adapters", "upload", ..]);
         Assert.Contains(commands, words => words is ["generate", ..]);
+    }
+
+    /// <summary>Folders in the README are relative to the repository.</summary>
+    private static string FromRoot(string word)
+    {
+        return word.StartsWith("samples/", StringComparison.Ordinal) ? Path.Combine(GoldenData.RepositoryRoot()!, word) : word;
     }
 }

@@ -50,7 +50,8 @@ public class DisturbanceTests(ServerFixture fixture) : IClassFixture<ServerFixtu
             using CancellationTokenSource cancel = new();
             await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
             {
-                await foreach (GenerateResponse _ in _client.GenerateAsync(Generate.Request("hello", "whisper", LongTokens), cancellationToken: cancel.Token))
+                GenerateRequest request = Generate.Request("hello", "whisper", LongTokens);
+                await foreach (GenerateResponse _ in _client.GenerateAsync(request, cancellationToken: cancel.Token))
                 {
                     await cancel.CancelAsync();
                 }
@@ -69,7 +70,8 @@ public class DisturbanceTests(ServerFixture fixture) : IClassFixture<ServerFixtu
         Task<GenerationResult> neighbour = _client.GenerateTextAsync("hello", Generate.Greedy("shout", 200));
 
         InferenceException error = await Assert.ThrowsAsync<InferenceException>(
-            () => _client.GenerateTextAsync("hello", Generate.Greedy("whisper", LongTokens) with { Timeout = TimeSpan.FromMilliseconds(30) }));
+            () => _client.GenerateTextAsync(
+                "hello", Generate.Greedy("whisper", LongTokens) with { Timeout = TimeSpan.FromMilliseconds(30) }));
 
         Assert.Equal(StatusCode.DeadlineExceeded, error.Status);
         Assert.Equal(expected, (await neighbour).TokenIds);

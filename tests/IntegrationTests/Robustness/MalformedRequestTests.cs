@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using Google.Protobuf;
 using Grpc.Health.V1;
+using Grpc.Reflection.V1;
 using InferenceServer.Client;
 using InferenceServer.IntegrationTests.Adapters;
 using InferenceServer.IntegrationTests.GrpcRuntime;
@@ -44,7 +45,9 @@ public class MalformedRequestTests(ITestOutputHelper output)
             string status = response.Status ?? "";
             statuses[status] = statuses.GetValueOrDefault(status) + 1;
             Assert.True(response.HttpStatus == HttpStatusCode.OK, $"seed {seed}, {path}: HTTP {response.HttpStatus}");
-            Assert.True(IsClear(status, response.Message), $"seed {seed}, {path}: grpc-status '{status}', '{response.Message}'; {string.Join("; ", log.Entries)}");
+            Assert.True(
+                IsClear(status, response.Message),
+                $"seed {seed}, {path}: grpc-status '{status}', '{response.Message}'; {string.Join("; ", log.Entries)}");
         }
 
         long each = (GC.GetTotalAllocatedBytes() - allocated) / Count;
@@ -53,7 +56,8 @@ public class MalformedRequestTests(ITestOutputHelper output)
         Assert.True(each < MostBytesEach, $"{each} bytes allocated a request");
         Assert.Equal(files, Files(server));
         Assert.Empty(log.Entries);
-        await Eventually.Holds("no request is left running", async () => (await server.Client.GetInfoAsync()).Load is { Running: 0, Waiting: 0 });
+        await Eventually.Holds(
+            "no request is left running", async () => (await server.Client.GetInfoAsync()).Load is { Running: 0, Waiting: 0 });
         GenerationResult after = await server.Client.GenerateTextAsync("hello", Generate.Greedy("shout"));
         Assert.Equal(before.TokenIds, after.TokenIds);
     }
@@ -66,7 +70,10 @@ public class MalformedRequestTests(ITestOutputHelper output)
             && (code == 0 || (!string.IsNullOrEmpty(message) && !message.Contains("internal error", StringComparison.Ordinal)));
     }
 
-    /// <summary>Every call of every service. Those that change adapters name one that does not exist, so that even an undamaged copy changes nothing.</summary>
+    /// <summary>
+    /// Every call of every service. Those that change adapters name one that does not exist, so that even an undamaged copy changes
+    /// nothing.
+    /// </summary>
     private static (string Path, IMessage Request)[] Calls()
     {
         const string V1 = "/inferenceserver.v1.";
@@ -95,7 +102,7 @@ public class MalformedRequestTests(ITestOutputHelper output)
             ($"{V1}AdapterService/Unmerge", new UnmergeAdapterRequest { Adapter = Missing }),
             ($"{V1}ServerService/GetInfo", new GetInfoRequest()),
             ("/grpc.health.v1.Health/Check", new HealthCheckRequest { Service = "" }),
-            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", new global::Grpc.Reflection.V1.ServerReflectionRequest { ListServices = "*" }),
+            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", new ServerReflectionRequest { ListServices = "*" }),
             ($"{V1}GenerationService/NoSuchMethod", generate),
         ];
     }

@@ -25,7 +25,8 @@ internal sealed class Mutator(int seed)
             case 1: // cut off anywhere
                 return (body[.._random.Next(body.Length)], []);
             case 2: // a length that lies, near or far
-                BinaryPrimitives.WriteInt32BigEndian(body.AsSpan(1), _random.Next(2) == 0 ? _random.Next() : body.Length - 5 + _random.Next(-3, 4));
+                BinaryPrimitives.WriteInt32BigEndian(
+                    body.AsSpan(1), _random.Next(2) == 0 ? _random.Next() : body.Length - 5 + _random.Next(-3, 4));
                 return (body, []);
             case 3: // a length beyond every limit
                 BinaryPrimitives.WriteUInt32BigEndian(body.AsSpan(1), uint.MaxValue - (uint)_random.Next(16));
