@@ -116,6 +116,12 @@ public interface ITrainingBackend : IDisposable
     /// <returns>The sum of <c>-log softmax(logits)[label]</c> over the labelled rows, not multiplied by the factor.</returns>
     double CrossEntropy(TensorView logits, ReadOnlySpan<int> labels, float factor, TensorView dlogits);
 
+    /// <summary>
+    /// Zeroes elements at random and lengthens the others so that the mean stays: <c>y = x / (1 - rate)</c> or 0, or added to y. Which ones
+    /// depends on the seed and the element's place only, so the same call on a gradient is the way back.
+    /// </summary>
+    void Dropout(TensorView x, float rate, ulong seed, TensorView y, bool add);
+
     /// <summary>Sum of the squares of all elements.</summary>
     double SumOfSquares(TensorView x);
 

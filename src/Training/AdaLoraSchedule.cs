@@ -43,6 +43,11 @@ public sealed record AdaLoraSchedule(
                 "total_step", "more steps than tinit and tfinal together", $"{schedule.TotalSteps} with tinit {schedule.WarmUpSteps}, tfinal {schedule.FinalSteps}");
         }
 
+        if (schedule.TargetRank < 0 || schedule.TargetRank > initialRank)
+        {
+            throw Wrong("target_r", $"from 0 to init_r {initialRank}", $"{schedule.TargetRank}");
+        }
+
         return schedule.Interval >= 1 ? schedule : throw Wrong("deltaT", "at least 1", $"{schedule.Interval}");
     }
 

@@ -22,7 +22,18 @@ public sealed class AdapterRecipe
             throw Unsupported("init_lora_weights", "true, gaussian, pissa or olora", Initialisation);
         }
 
-        RefuseUnlessOff("lora_dropout", "vera_dropout", "lora_bias", "trainable_token_indices", "ensure_weight_tying");
+        Dropout = (float?)json[(string?)json["peft_type"] == "VERA" ? "vera_dropout" : "lora_dropout"] ?? 0;
+        if (Dropout is not (>= 0 and < 1))
+        {
+            throw Unsupported("lora_dropout", "from 0 to below 1", $"{Dropout}");
+        }
+
+        if ((bool?)json["use_dora"] == true)
+        {
+            RefuseUnlessOff("lora_dropout");
+        }
+
+        RefuseUnlessOff("lora_bias", "trainable_token_indices", "ensure_weight_tying");
         if ((string?)json["bias"] is { } bias && bias != "none")
         {
             throw Unsupported("bias", "none (training of biases is not supported)", bias);
@@ -46,6 +57,9 @@ public sealed class AdapterRecipe
             AdaLora = AdaLoraSchedule.Read(json, Peft.Rank);
         }
     }
+
+    /// <summary>Share of an adapter branch's input that is dropped while training (lora_dropout, vera_dropout).</summary>
+    public float Dropout { get; }
 
     /// <summary>Start of VeRA's d.</summary>
     public float VeraStart => (float?)_json["d_initial"] ?? 0.1f;

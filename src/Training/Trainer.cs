@@ -32,6 +32,7 @@ public sealed class Trainer : IDisposable
     private readonly AdamOptimizer _optimizer;
     private readonly OrthogonalityLoss? _orthogonality;
     private int _stepCount;
+    private ulong _forwardCount;
     private double _loss;
 
     private Trainer(
@@ -63,6 +64,11 @@ public sealed class Trainer : IDisposable
 
         if (options.Optimizer == OptimizerKind.LoraFa)
         {
+            if (Modules.FirstOrDefault(module => module is not (LoraMethod or SavedModuleMethod)) is { } other)
+            {
+                throw new ArgumentException($"the LoRA-FA optimiser trains plain LoRA only, not {other.Parameters[0].Name}");
+            }
+
             _projection = new LoraFaProjection(backend, operations, Modules.OfType<LoraMethod>());
         }
 
@@ -216,6 +222,8 @@ public sealed class Trainer : IDisposable
 
     private double AddGradients(SupervisedBatch batch, int microBatches)
     {
+        // Each forward has its own random choices, the same in every run with the same seed.
+        _tape.Seed = ((ulong)(uint)_options.Seed << 32) + (++_forwardCount << 52);
         TensorView logits = Forward(batch, isRecording: true);
         _tape.ClearGradients();
         float factor = 1f / ((float)batch.LabelCount * microBatches);

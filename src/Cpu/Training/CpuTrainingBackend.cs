@@ -26,6 +26,7 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
     private readonly RopeBackward _rope;
     private readonly ColumnSums _columnSums;
     private readonly CrossEntropy _crossEntropy;
+    private readonly Dropout _dropout;
     private readonly AdaptedRowNorms _rowNorms;
     private readonly AdamUpdate _adam;
     private float[] _rowFactors = [];
@@ -46,6 +47,7 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
         _rope = new RopeBackward(pool, scratch);
         _columnSums = new ColumnSums(pool);
         _crossEntropy = new CrossEntropy(pool);
+        _dropout = new Dropout(pool);
         _rowNorms = new AdaptedRowNorms(pool, scratch);
         _adam = new AdamUpdate(pool);
     }
@@ -352,6 +354,18 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
         double loss = _crossEntropy.Run(new Rows(logits), labels, factor, new Rows(dlogits), logits.Columns);
         KeepAlive(logits, dlogits);
         return loss;
+    }
+
+    public void Dropout(TensorView x, float rate, ulong seed, TensorView y, bool add)
+    {
+        RequireSame(x, y, nameof(Dropout));
+        if (rate is not (>= 0 and < 1))
+        {
+            throw new ArgumentException($"Dropout: rate {rate} is not from 0 to below 1");
+        }
+
+        _dropout.Run(new Rows(x), rate, seed, new Rows(y), x.Rows, x.Columns, add);
+        KeepAlive(x, y);
     }
 
     public double SumOfSquares(TensorView x)

@@ -7,9 +7,11 @@ namespace InferenceServer.Training.Methods;
 internal sealed class AdaLoraMethod : ModuleMethod
 {
     private readonly float _scale;
+    private readonly float _dropout;
 
-    public AdaLoraMethod(Parameter a, Parameter b, Parameter values, float scale)
+    public AdaLoraMethod(Parameter a, Parameter b, Parameter values, float scale, float dropout)
     {
+        _dropout = dropout;
         A = a;
         B = b;
         Values = values;
@@ -30,9 +32,10 @@ internal sealed class AdaLoraMethod : ModuleMethod
     public override void Apply(GradientTape tape, TensorView x, TensorView y)
     {
         ITrainingBackend operations = tape.Operations;
+        AdapterInput input = AdapterInput.Of(tape, x, _dropout);
         TensorView inner = tape.Take(x.Rows, A.Value.Rows);
         TensorView scaled = tape.Take(x.Rows, A.Value.Rows);
-        operations.MultiplyTransposed(1f, x, A.Value, inner, add: false);
+        operations.MultiplyTransposed(1f, input.View, A.Value, inner, add: false);
         operations.ScaleColumns(inner, Values.Value, scaled, add: false);
         operations.MultiplyTransposed(_scale, scaled, B.Value, y, add: true);
         tape.Changed(y);
@@ -41,7 +44,7 @@ internal sealed class AdaLoraMethod : ModuleMethod
             return;
         }
 
-        TensorView kept = tape.Keep(x);
+        TensorView kept = input.Keep(tape);
         tape.Record(() =>
         {
             TensorView dy = tape.GradientOf(y);
@@ -51,7 +54,7 @@ internal sealed class AdaLoraMethod : ModuleMethod
             operations.AddColumnSums(dscaled, inner, Values.Gradient);
             operations.ScaleColumns(dscaled, Values.Value, dscaled, add: false);
             operations.AddTransposedProduct(1f, dscaled, kept, A.Gradient);
-            operations.Multiply(1f, dscaled, A.Value, tape.GradientOf(x), add: true);
+            input.Backward(tape, dscaled, A.Value);
         });
     }
 }

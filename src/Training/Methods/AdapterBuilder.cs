@@ -104,7 +104,7 @@ internal sealed class AdapterBuilder
             module.Path + ".lora_B.weight", [module.OutFeatures, rank], ParameterKind.Up, () => new float[(long)module.OutFeatures * rank]);
         if (!Config.UsesDora)
         {
-            return new LoraMethod(a, b, scale);
+            return new LoraMethod(a, b, scale, _recipe.Dropout);
         }
 
         (WeightMatrix matrix, int firstRow) = Find(module);
@@ -143,7 +143,7 @@ internal sealed class AdapterBuilder
         Parameter b = Create(pathB, [module.OutFeatures, rank], ParameterKind.Up, () => start.B);
         Parameter startA = new(_backend, [new ParameterPart(pathA, 0, [rank, module.InFeatures])], start.A, module.InFeatures, ParameterKind.Plain, isTrained: false);
         Parameter startB = new(_backend, [new ParameterPart(pathB, 0, [module.OutFeatures, rank])], start.B, rank, ParameterKind.Up, isTrained: false);
-        return new ResidualLoraMethod(new LoraMethod(a, b, scale), startA, startB, start);
+        return new ResidualLoraMethod(new LoraMethod(a, b, scale, _recipe.Dropout), startA, startB, start);
     }
 
     private EmbeddingLoraMethod CreateEmbeddingLora(ModuleShape module)
@@ -172,7 +172,7 @@ internal sealed class AdapterBuilder
             module.Path + ".lora_B", [module.OutFeatures, rank], ParameterKind.Up, () => _start.Normal((long)module.OutFeatures * rank, Deviation));
         Parameter values = CreateVector(module.Path + ".lora_E", [rank, 1], () => new float[rank]);
         double alpha = Config.Alpha > 0 ? Config.Alpha : rank;
-        return new AdaLoraMethod(a, b, values, (float)(alpha / (rank + 1e-5)));
+        return new AdaLoraMethod(a, b, values, (float)(alpha / (rank + 1e-5)), _recipe.Dropout);
     }
 
     private VeraMethod CreateVera(ModuleShape module)
@@ -181,7 +181,7 @@ internal sealed class AdapterBuilder
         Parameter output = CreateVector(module.Path + ".vera_lambda_b", [module.OutFeatures], () => new float[module.OutFeatures]);
         Parameter rank = CreateVector(module.Path + ".vera_lambda_d", [Config.Rank], () => StartValues.Constant(Config.Rank, _recipe.VeraStart));
         (Parameter a, Parameter b) = _projections!.Value;
-        return new VeraMethod(a.Value.SliceColumns(0, module.InFeatures), b.Value.SliceRows(0, module.OutFeatures), output, rank);
+        return new VeraMethod(a.Value.SliceColumns(0, module.InFeatures), b.Value.SliceRows(0, module.OutFeatures), output, rank, _recipe.Dropout);
     }
 
     private (Parameter A, Parameter B) CreateProjections(ModuleShape[] targets)

@@ -8,11 +8,15 @@ namespace InferenceServer.Training.Methods;
 /// </summary>
 internal sealed class LoraMethod : ModuleMethod
 {
+    private readonly float _dropout;
+
     /// <param name="a"><c>[R, in]</c>.</param>
     /// <param name="b"><c>[out, R]</c>.</param>
     /// <param name="scale">s.</param>
-    public LoraMethod(Parameter a, Parameter b, float scale)
+    /// <param name="dropout">Share of the branch's input that is dropped in training.</param>
+    public LoraMethod(Parameter a, Parameter b, float scale, float dropout = 0)
     {
+        _dropout = dropout;
         A = a;
         B = b;
         Scale = scale;
@@ -30,8 +34,9 @@ internal sealed class LoraMethod : ModuleMethod
     public override void Apply(GradientTape tape, TensorView x, TensorView y)
     {
         ITrainingBackend operations = tape.Operations;
+        AdapterInput input = AdapterInput.Of(tape, x, _dropout);
         TensorView inner = tape.Take(x.Rows, A.Value.Rows);
-        operations.MultiplyTransposed(1f, x, A.Value, inner, add: false);
+        operations.MultiplyTransposed(1f, input.View, A.Value, inner, add: false);
         operations.MultiplyTransposed(Scale, inner, B.Value, y, add: true);
         tape.Changed(y);
         if (!tape.IsRecording)
@@ -39,18 +44,19 @@ internal sealed class LoraMethod : ModuleMethod
             return;
         }
 
-        TensorView kept = A.IsTrained ? tape.Keep(x) : x;
+        TensorView kept = A.IsTrained ? input.Keep(tape) : x;
         tape.Record(() =>
         {
             TensorView dy = tape.GradientOf(y);
             TensorView dinner = tape.Take(inner.Rows, inner.Columns);
             operations.Multiply(Scale, dy, B.Value, dinner, add: false);
             operations.AddTransposedProduct(Scale, dy, inner, B.Gradient);
-            operations.Multiply(1f, dinner, A.Value, tape.GradientOf(x), add: true);
             if (A.IsTrained)
             {
                 operations.AddTransposedProduct(1f, dinner, kept, A.Gradient);
             }
+
+            input.Backward(tape, dinner, A.Value);
         });
     }
 }

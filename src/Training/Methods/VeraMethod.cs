@@ -10,13 +10,16 @@ internal sealed class VeraMethod : ModuleMethod
     private readonly TensorView _sharedB;
     private readonly Parameter _output;
     private readonly Parameter _rank;
+    private readonly float _dropout;
 
     /// <param name="sharedA">This module's part of A, <c>[R, in]</c>.</param>
     /// <param name="sharedB">This module's part of B, <c>[out, R]</c>.</param>
     /// <param name="output">b, one row.</param>
     /// <param name="rank">d, one row.</param>
-    public VeraMethod(TensorView sharedA, TensorView sharedB, Parameter output, Parameter rank)
+    /// <param name="dropout">Share of the branch's input that is dropped in training.</param>
+    public VeraMethod(TensorView sharedA, TensorView sharedB, Parameter output, Parameter rank, float dropout)
     {
+        _dropout = dropout;
         _sharedA = sharedA;
         _sharedB = sharedB;
         _output = output;
@@ -28,10 +31,11 @@ internal sealed class VeraMethod : ModuleMethod
     public override void Apply(GradientTape tape, TensorView x, TensorView y)
     {
         ITrainingBackend operations = tape.Operations;
+        AdapterInput input = AdapterInput.Of(tape, x, _dropout);
         TensorView inner = tape.Take(x.Rows, _sharedA.Rows);
         TensorView scaled = tape.Take(x.Rows, _sharedA.Rows);
         TensorView outer = tape.Take(x.Rows, y.Columns);
-        operations.MultiplyTransposed(1f, x, _sharedA, inner, add: false);
+        operations.MultiplyTransposed(1f, input.View, _sharedA, inner, add: false);
         operations.ScaleColumns(inner, _rank.Value, scaled, add: false);
         operations.MultiplyTransposed(1f, scaled, _sharedB, outer, add: false);
         operations.ScaleColumns(outer, _output.Value, y, add: true);
@@ -49,7 +53,7 @@ internal sealed class VeraMethod : ModuleMethod
                 operations.Multiply(1f, outer, _sharedB, dscaled, add: false);
                 operations.AddColumnSums(dscaled, inner, _rank.Gradient);
                 operations.ScaleColumns(dscaled, _rank.Value, dscaled, add: false);
-                operations.Multiply(1f, dscaled, _sharedA, tape.GradientOf(x), add: true);
+                input.Backward(tape, dscaled, _sharedA);
             });
         }
     }

@@ -28,6 +28,9 @@ internal sealed class GradientTape : IDisposable
     /// <summary>Whether a backward pass will follow; without one nothing is kept.</summary>
     public bool IsRecording { get; set; }
 
+    /// <summary>Where the random choices of the forward begin; set before each one.</summary>
+    public ulong Seed { get; set; }
+
     /// <summary>Bytes of kept activations and gradients of activations.</summary>
     public long ByteCount => _memory.ByteCount + _gradients.Values.Sum(buffer => buffer.ByteCount);
 
@@ -64,6 +67,14 @@ internal sealed class GradientTape : IDisposable
 
     /// <summary>To be called by whoever wrote to an activation.</summary>
     public void Changed(TensorView y) => _versions[y.Buffer] = _versions.GetValueOrDefault(y.Buffer) + 1;
+
+    /// <summary>A seed for one random choice of the forward.</summary>
+    public ulong NextSeed()
+    {
+        // Far apart, so that the element numbers that are added to seeds do not meet.
+        Seed += 1UL << 40;
+        return Seed;
+    }
 
     /// <summary>Remembers how to go back through what was just done.</summary>
     public void Record(Action backward) => _steps.Push(backward);

@@ -321,6 +321,29 @@ public sealed class BackwardKernelTests : IDisposable
     }
 
     [Fact]
+    public void Dropout_keeps_the_mean_and_drops_the_same_elements_on_the_way_back()
+    {
+        TensorView x = _bench.Tensor(100, 97, 1);
+        TensorView y = _bench.Tensor(100, 97, 0);
+        TensorView dx = _bench.Tensor(100, 97, 2);
+        float[] old = _bench.Read(dx);
+
+        _bench.Training.Dropout(x, 0.25f, 11, y, add: false);
+        _bench.Training.Dropout(x, 0.25f, 11, dx, add: true);
+
+        (float[] input, float[] output, float[] back) = (_bench.Read(x), _bench.Read(y), _bench.Read(dx));
+        Assert.Equal(0.25, output.Count(value => value == 0) / 9700.0, 0.02);
+        for (int i = 0; i < input.Length; i++)
+        {
+            Assert.True(output[i] == 0 || Math.Abs(output[i] - (input[i] / 0.75f)) < 1e-5);
+            Assert.Equal(old[i] + output[i], back[i], 1e-5f);
+        }
+
+        _bench.Training.Dropout(x, 0.25f, 12, dx, add: false);
+        Assert.NotEqual(output, _bench.Read(dx));
+    }
+
+    [Fact]
     public void Adapted_row_norms_are_those_of_the_sum()
     {
         float[] weights = _bench.Read(_bench.Tensor(40, 13, 1, 1f, 0));
