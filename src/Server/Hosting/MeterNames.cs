@@ -7,7 +7,6 @@ internal static class MeterNames
     [
         "InferenceServer.Engine",
         "InferenceServer.Adapters",
-        "InferenceServer.Server",
         "Microsoft.AspNetCore.Server.Kestrel",
         "Microsoft.AspNetCore.Hosting",
     ];
