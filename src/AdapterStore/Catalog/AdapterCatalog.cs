@@ -257,7 +257,12 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             Dictionary<string, float[]>? scales = record.Derived is null ? null : DerivedFile.Read(Path.Combine(folder, DerivedFile.FileName));
             return _importer.Import(folder, id.ToString(), scales, cancellation).Weights;
         }
-        catch (Exception error) when (error is InvalidDataException or SafetensorsFormatException)
+        catch (Exception error) when (error is not (OperationCanceledException or AdapterNotFoundException) && !Directory.Exists(folder))
+        {
+            // Deleted or pruned while it was read.
+            throw new AdapterNotFoundException(id.ToString());
+        }
+        catch (Exception error) when (error is InvalidDataException or SafetensorsFormatException or FileNotFoundException)
         {
             throw new AdapterFormatException(PeftImporter.WeightsFileName, id.ToString(), "the files as they were stored", error.Message, error);
         }

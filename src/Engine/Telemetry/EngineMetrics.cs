@@ -47,7 +47,7 @@ internal sealed class EngineMetrics : IDisposable
         _meter.CreateObservableCounter("inference.prefix_cache.queries", () => snapshot().PrefixQueryTokens, "{token}", "Tokens looked up in the prefix cache");
         _meter.CreateObservableCounter("inference.prefix_cache.hits", () => snapshot().PrefixHitTokens, "{token}", "Tokens found in the prefix cache");
         _meter.CreateObservableCounter("inference.preemptions", () => snapshot().Preemptions, "{sequence}", "Sequences that lost their KV blocks and were computed again");
-        _meter.CreateObservableGauge("inference.merge.state", () => Merge(snapshot()), null, "1 while an adapter is merged into the base, with its name");
+        _meter.CreateObservableGauge("inference.merge.state", () => Merge(snapshot()), "{adapter}", "1 while an adapter is merged into the base, with its name");
     }
 
     public void RecordFirstStep(TimeSpan queueTime, int promptTokens, string? adapter)
