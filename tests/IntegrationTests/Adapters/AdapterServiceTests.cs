@@ -150,9 +150,8 @@ public class AdapterServiceTests(ServerFixture fixture) : IClassFixture<ServerFi
     public async Task Unload_waits_for_running_requests()
     {
         await _adapters.UploadFolderAsync("busy", RunningServer.Sample("shout"));
-        IAsyncEnumerator<GenerateResponse> running = _client.GenerateAsync(Generate.Request("hello", "busy", 600)).GetAsyncEnumerator();
+        IAsyncEnumerator<GenerateResponse> running = _client.GenerateAsync(Generate.Request("hello", "busy", 2000)).GetAsyncEnumerator();
         Assert.True(await running.MoveNextAsync());
-        Assert.Equal(1, (await _adapters.GetAsync("busy")).RunningRequests);
 
         Task<UnloadAdapterResponse> unload = _adapters.UnloadAsync("busy");
         int tokens = running.Current.TokenIds.Count;
@@ -162,7 +161,7 @@ public class AdapterServiceTests(ServerFixture fixture) : IClassFixture<ServerFi
         }
 
         await running.DisposeAsync();
-        Assert.Equal(600, tokens);
+        Assert.Equal(2000, tokens);
         Assert.True((await unload).FreedDeviceBytes > 0);
     }
 
