@@ -67,7 +67,8 @@ public interface ITrainingBackend : IDisposable
     /// <c>dx = (g - mean(g) - z mean(g z)) / sqrt(var + eps)</c>, <c>dweight += sum of dy z</c>, <c>dbias += sum of dy</c>.
     /// dx is added to, or overwritten when it is dy itself.
     /// </summary>
-    void LayerNormBackward(TensorView x, DeviceBuffer weight, float epsilon, TensorView dy, TensorView dx, TensorView? dweight, TensorView? dbias);
+    void LayerNormBackward(
+        TensorView x, DeviceBuffer weight, float epsilon, TensorView dy, TensorView dx, TensorView? dweight, TensorView? dbias);
 
     /// <summary>Through Rope: rotates the gradient back, in place, by the positions given for its rows.</summary>
     void RopeBackward(RopeTable table, int headSize, ReadOnlySpan<int> positions, TensorView dx);

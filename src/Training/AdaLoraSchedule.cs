@@ -37,10 +37,12 @@ public sealed record AdaLoraSchedule(
             (float?)json["beta1"] ?? 0.85f,
             (float?)json["beta2"] ?? 0.85f,
             (float?)json["orth_reg_weight"] ?? 0.5f);
-        if (schedule.TotalSteps < 1 || schedule.WarmUpSteps < 0 || schedule.FinalSteps < 0 || schedule.WarmUpSteps >= schedule.TotalSteps - schedule.FinalSteps)
+        if (schedule.WarmUpSteps < 0 || schedule.FinalSteps < 0 || schedule.WarmUpSteps >= schedule.TotalSteps - schedule.FinalSteps)
         {
             throw Wrong(
-                "total_step", "more steps than tinit and tfinal together", $"{schedule.TotalSteps} with tinit {schedule.WarmUpSteps}, tfinal {schedule.FinalSteps}");
+                "total_step",
+                "more steps than tinit and tfinal together",
+                $"{schedule.TotalSteps} with tinit {schedule.WarmUpSteps}, tfinal {schedule.FinalSteps}");
         }
 
         if (schedule.TargetRank < 0 || schedule.TargetRank > initialRank)

@@ -30,7 +30,8 @@ public sealed class Parameter : IDisposable
     /// <param name="columns">Columns of the matrix.</param>
     /// <param name="kind">What it is to the optimiser.</param>
     /// <param name="isTrained">False for one that only takes part in the forward.</param>
-    internal Parameter(IComputeBackend backend, IReadOnlyList<ParameterPart> parts, float[] values, int columns, ParameterKind kind, bool isTrained)
+    internal Parameter(
+        IComputeBackend backend, IReadOnlyList<ParameterPart> parts, float[] values, int columns, ParameterKind kind, bool isTrained)
     {
         Parts = parts;
         Kind = kind;

@@ -47,7 +47,8 @@ public sealed class SupervisedBatch
     {
         if (columns < 1 || tokens.Length % columns != 0 || mask.Length != tokens.Length || labels.Length != tokens.Length)
         {
-            throw new ArgumentException($"{tokens.Length} tokens, {mask.Length} mask values and {labels.Length} labels in rows of {columns}");
+            throw new ArgumentException(
+                $"{tokens.Length} tokens, {mask.Length} mask values and {labels.Length} labels in rows of {columns}");
         }
 
         List<SupervisedSequence> sequences = [];

@@ -2,7 +2,7 @@ namespace InferenceServer.Training;
 
 /// <summary>One training example.</summary>
 /// <param name="Tokens">Token ids.</param>
-/// <param name="Labels">For each token what it should have been, usually itself; <see cref="Ignored"/> where it is not to be learnt (the prompt).</param>
+/// <param name="Labels">For each token what it should have been, usually itself; <see cref="Ignored"/> for the prompt.</param>
 public sealed record SupervisedSequence(int[] Tokens, int[] Labels)
 {
     /// <summary>The label of a token that is not learnt.</summary>

@@ -36,7 +36,12 @@ public sealed class Trainer : IDisposable
     private double _loss;
 
     private Trainer(
-        TransformerModel model, IComputeBackend backend, ITrainingBackend operations, AdapterRecipe? recipe, SafetensorsFile? start, TrainingOptions options)
+        TransformerModel model,
+        IComputeBackend backend,
+        ITrainingBackend operations,
+        AdapterRecipe? recipe,
+        SafetensorsFile? start,
+        TrainingOptions options)
     {
         _backend = backend;
         _operations = operations;
@@ -119,12 +124,15 @@ public sealed class Trainer : IDisposable
         string? startFolder = null)
     {
         ArgumentNullException.ThrowIfNull(recipe);
-        using SafetensorsFile? start = startFolder is null ? null : SafetensorsFile.Open(Path.Combine(startFolder, PeftImporter.WeightsFileName));
+        using SafetensorsFile? start = startFolder is null
+            ? null
+            : SafetensorsFile.Open(Path.Combine(startFolder, PeftImporter.WeightsFileName));
         return new Trainer(model, backend, operations, recipe, start, options);
     }
 
     /// <summary>Begins to train every weight of a base; the base itself stays as it is.</summary>
-    public static Trainer ForAllWeights(TransformerModel model, IComputeBackend backend, ITrainingBackend operations, TrainingOptions options) =>
+    public static Trainer ForAllWeights(
+        TransformerModel model, IComputeBackend backend, ITrainingBackend operations, TrainingOptions options) =>
         new(model, backend, operations, null, null, options);
 
     /// <summary>One step: gradients of the micro-batches, then the change of the parameters.</summary>
@@ -238,7 +246,8 @@ public sealed class Trainer : IDisposable
         if (batch.TokenCount > _options.MaxBatchTokens || batch.Sequences.Count > _options.MaxSequences)
         {
             throw new ArgumentException(
-                $"{batch.TokenCount} tokens in {batch.Sequences.Count} sequences exceed MaxBatchTokens {_options.MaxBatchTokens} or MaxSequences {_options.MaxSequences}");
+                $"{batch.TokenCount} tokens in {batch.Sequences.Count} sequences exceed MaxBatchTokens {_options.MaxBatchTokens} "
+                + $"or MaxSequences {_options.MaxSequences}");
         }
 
         Fill(batch.Sequences, everyRow: false);

@@ -117,9 +117,28 @@ internal sealed unsafe class AttentionBackward<TSimd, TVector> : ParallelJob
         int from = parameters.Window > 0 ? Math.Max(0, first - parameters.Window + 1) / Padding * Padding : 0;
         int to = first + rows;
         int padded = from + RoundUp(to - from);
-        Multiply(rows, block.Queries, block.Size, block.KeysTransposed + from, block.Length, size, block.Scores + from, block.Length, padded - from, PanelMode.Overwrite);
         Multiply(
-            rows, block.OutputGradients, block.Size, block.ValuesTransposed + from, block.Length, size, block.ScoreGradients + from, block.Length, padded - from, PanelMode.Overwrite);
+            rows,
+            block.Queries,
+            block.Size,
+            block.KeysTransposed + from,
+            block.Length,
+            size,
+            block.Scores + from,
+            block.Length,
+            padded - from,
+            PanelMode.Overwrite);
+        Multiply(
+            rows,
+            block.OutputGradients,
+            block.Size,
+            block.ValuesTransposed + from,
+            block.Length,
+            size,
+            block.ScoreGradients + from,
+            block.Length,
+            padded - from,
+            PanelMode.Overwrite);
         for (int row = 0; row < rows; row++)
         {
             int position = first + row;
@@ -138,16 +157,43 @@ internal sealed unsafe class AttentionBackward<TSimd, TVector> : ParallelJob
 
         int keys = to - from;
         Multiply(
-            rows, block.ScoreGradients + from, block.Length, block.Keys + (from * block.Size), block.Size, keys, block.QueryGradients, block.Size, block.Size, PanelMode.Overwrite);
+            rows,
+            block.ScoreGradients + from,
+            block.Length,
+            block.Keys + (from * block.Size),
+            block.Size,
+            keys,
+            block.QueryGradients,
+            block.Size,
+            block.Size,
+            PanelMode.Overwrite);
         for (int row = 0; row < rows; row++)
         {
             AddTo(block.QueryGradients + (row * block.Size), _dq.At(sequence.FirstRow + first + row) + column, size);
         }
 
         Multiply(
-            keys, block.ScoreGradientsTransposed, RowsPerBlock, block.Queries, block.Size, rows, block.KeyGradient + (from * block.Size), block.Size, block.Size, PanelMode.Resume);
+            keys,
+            block.ScoreGradientsTransposed,
+            RowsPerBlock,
+            block.Queries,
+            block.Size,
+            rows,
+            block.KeyGradient + (from * block.Size),
+            block.Size,
+            block.Size,
+            PanelMode.Resume);
         Multiply(
-            keys, block.ScoresTransposed, RowsPerBlock, block.OutputGradients, block.Size, rows, block.ValueGradient + (from * block.Size), block.Size, block.Size, PanelMode.Resume);
+            keys,
+            block.ScoresTransposed,
+            RowsPerBlock,
+            block.OutputGradients,
+            block.Size,
+            rows,
+            block.ValueGradient + (from * block.Size),
+            block.Size,
+            block.Size,
+            PanelMode.Resume);
     }
 
     /// <summary>Raw scores become p, and dp becomes the gradient of the raw scores, the scale included.</summary>
@@ -185,7 +231,17 @@ internal sealed unsafe class AttentionBackward<TSimd, TVector> : ParallelJob
         {
             byte* b0 = (byte*)(b + column);
             PanelKernel<TSimd, TVector, F32Element>.Multiply(
-                rows, x, xStride, b0, b0 + (TSimd.Count * sizeof(float)), bStride * sizeof(float), depth, c + column, c + column + TSimd.Count, cStride, mode);
+                rows,
+                x,
+                xStride,
+                b0,
+                b0 + (TSimd.Count * sizeof(float)),
+                bStride * sizeof(float),
+                depth,
+                c + column,
+                c + column + TSimd.Count,
+                cStride,
+                mode);
         }
     }
 
@@ -195,7 +251,8 @@ internal sealed unsafe class AttentionBackward<TSimd, TVector> : ParallelJob
         new Span<float>(gradients + from, to - from).Clear();
     }
 
-    private static void CopyTo(float* source, float* target, int count) => new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(target, count));
+    private static void CopyTo(float* source, float* target, int count) =>
+        new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(target, count));
 
     private static void AddTo(float* source, float* target, int count)
     {

@@ -10,7 +10,8 @@ internal readonly struct AddScaledOperator<TSimd, TVector>(float factor) : IElem
     where TVector : struct
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public TVector Invoke(TVector first, TVector second, TVector third, TVector old) => TSimd.MultiplyAdd(TSimd.Broadcast(factor), first, old);
+    public TVector Invoke(TVector first, TVector second, TVector third, TVector old) =>
+        TSimd.MultiplyAdd(TSimd.Broadcast(factor), first, old);
 }
 
 /// <summary><c>first * second</c>, or added to the old value.</summary>
@@ -50,7 +51,8 @@ internal enum ActivationGradient
 }
 
 /// <summary>Through <c>act(x)</c>; x is the first argument.</summary>
-internal readonly struct ActivationBackwardOperator<TSimd, TVector>(Activation activation, ActivationGradient gradient) : IElementOperator<TVector>
+internal readonly struct ActivationBackwardOperator<TSimd, TVector>(Activation activation, ActivationGradient gradient)
+    : IElementOperator<TVector>
     where TSimd : struct, ISimd<TVector>
     where TVector : struct
 {
@@ -82,7 +84,9 @@ internal readonly struct ActivationBackwardOperator<TSimd, TVector>(Activation a
         return (value, TSimd.MultiplyAdd(value, TSimd.Subtract(one, sigmoid), sigmoid));
     }
 
-    /// <summary><c>0.5 x (1 + t)</c>, <c>t = tanh(u)</c>, <c>u = c (x + 0.044715 x^3)</c>; slope <c>0.5 (1 + t) + 0.5 x (1 - t^2) u'</c>.</summary>
+    /// <summary>
+    /// <c>0.5 x (1 + t)</c>, <c>t = tanh(u)</c>, <c>u = c (x + 0.044715 x^3)</c>; slope <c>0.5 (1 + t) + 0.5 x (1 - t^2) u'</c>.
+    /// </summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static (TVector Value, TVector Slope) GeluTanh(TVector x)
     {

@@ -110,7 +110,15 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
     public void MatMulBackward(TensorView dy, WeightMatrix weight, TensorView dx)
     {
         Require(dy.Rows == dx.Rows && dy.Columns == weight.Rows && dx.Columns == weight.Columns, nameof(MatMulBackward), dy, dy, dx);
-        _gemm.Run(1f, GemmSource.Of(dy), GemmSource.Of(CpuWeightMatrix.Of(weight)), new Rows(dx), dy.Rows, weight.Columns, weight.Rows, add: true);
+        _gemm.Run(
+            1f,
+            GemmSource.Of(dy),
+            GemmSource.Of(CpuWeightMatrix.Of(weight)),
+            new Rows(dx),
+            dy.Rows,
+            weight.Columns,
+            weight.Rows,
+            add: true);
         KeepAlive(dy, dx);
         GC.KeepAlive(weight);
     }
@@ -120,13 +128,25 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
         RequireSame(x, y, nameof(ScaleColumns));
         Require(factors.Rows == 1 && factors.Columns == x.Columns, nameof(ScaleColumns), x, factors, y);
         Rows from = new(x);
-        _product.Run(new ProductOperator<TSimd, TVector>(add), from, new Rows(CpuBuffer.PointerOf(factors), 0), from, new Rows(y), y.Rows, y.Columns);
+        _product.Run(
+            new ProductOperator<TSimd, TVector>(add),
+            from,
+            new Rows(CpuBuffer.PointerOf(factors), 0),
+            from,
+            new Rows(y),
+            y.Rows,
+            y.Columns);
         KeepAlive(x, factors, y);
     }
 
     public void AddColumnSums(TensorView x, TensorView? z, TensorView sums)
     {
-        Require(sums.Rows == 1 && sums.Columns == x.Columns && (z is null || (z.Value.Rows == x.Rows && z.Value.Columns == x.Columns)), nameof(AddColumnSums), x, z ?? x, sums);
+        Require(
+            sums.Rows == 1 && sums.Columns == x.Columns && (z is null || (z.Value.Rows == x.Rows && z.Value.Columns == x.Columns)),
+            nameof(AddColumnSums),
+            x,
+            z ?? x,
+            sums);
         _columnSums.Run(new Rows(x), z is { } other ? new Rows(other) : null, null, CpuBuffer.PointerOf(sums), x.Rows, x.Columns);
         KeepAlive(x, z ?? x, sums);
     }
@@ -196,7 +216,8 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
         KeepAlive(dy, dtable);
     }
 
-    public void RmsNormBackward(TensorView x, DeviceBuffer weight, float offset, float epsilon, TensorView dy, TensorView dx, TensorView? dweight)
+    public void RmsNormBackward(
+        TensorView x, DeviceBuffer weight, float offset, float epsilon, TensorView dy, TensorView dx, TensorView? dweight)
     {
         RequireSame(x, dy, nameof(RmsNormBackward));
         RequireSame(x, dx, nameof(RmsNormBackward));
@@ -295,7 +316,8 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
             }
         }
 
-        _attention.Run(new Rows(q), new Rows(k), new Rows(v), sequences, parameters, new Rows(dy), new Rows(dq), new Rows(dk), new Rows(dv));
+        _attention.Run(
+            new Rows(q), new Rows(k), new Rows(v), sequences, parameters, new Rows(dy), new Rows(dq), new Rows(dk), new Rows(dv));
         KeepAlive(q, k, v);
         KeepAlive(dq, dk, dv);
         GC.KeepAlive(dy.Buffer);
@@ -310,7 +332,13 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
         Rows values = new(x.SliceColumns(width, width));
         Rows gradient = new(dy);
         _activation.Run(
-            new ActivationBackwardOperator<TSimd, TVector>(activation, ActivationGradient.Gate), gates, gradient, values, new Rows(dx), x.Rows, width);
+            new ActivationBackwardOperator<TSimd, TVector>(activation, ActivationGradient.Gate),
+            gates,
+            gradient,
+            values,
+            new Rows(dx),
+            x.Rows,
+            width);
         _activation.Run(
             new ActivationBackwardOperator<TSimd, TVector>(activation, ActivationGradient.Gated),
             gates,
@@ -327,7 +355,13 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
         RequireSame(x, dy, nameof(ActivationBackward));
         Rows input = new(x);
         _activation.Run(
-            new ActivationBackwardOperator<TSimd, TVector>(activation, ActivationGradient.Plain), input, input, input, new Rows(dy), x.Rows, x.Columns);
+            new ActivationBackwardOperator<TSimd, TVector>(activation, ActivationGradient.Plain),
+            input,
+            input,
+            input,
+            new Rows(dy),
+            x.Rows,
+            x.Columns);
         KeepAlive(x, dy);
     }
 
@@ -384,7 +418,8 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
     public void AdaptedRowNorms(WeightMatrix weight, int firstRow, TensorView a, TensorView b, float factor, TensorView norms)
     {
         Require(
-            a.Columns == weight.Columns && a.Rows == b.Columns && norms.Rows == 1 && norms.Columns == b.Rows && firstRow >= 0 && firstRow + b.Rows <= weight.Rows,
+            a.Columns == weight.Columns && a.Rows == b.Columns && norms.Rows == 1 && norms.Columns == b.Rows && firstRow >= 0
+                && firstRow + b.Rows <= weight.Rows,
             nameof(AdaptedRowNorms),
             a,
             b,

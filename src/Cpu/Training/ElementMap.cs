@@ -40,7 +40,8 @@ internal sealed unsafe class ElementMap<TSimd, TVector, TOperator> : ParallelJob
         _pool.Run(this, rows, (long)rows * columns >= SerialLimit);
     }
 
-    public override void Execute(int item, int worker) => Map(_operator, _first.At(item), _second.At(item), _third.At(item), _y.At(item), _columns);
+    public override void Execute(int item, int worker) =>
+        Map(_operator, _first.At(item), _second.At(item), _third.At(item), _y.At(item), _columns);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map(TOperator elementOperator, float* first, float* second, float* third, float* y, int count)
@@ -48,7 +49,8 @@ internal sealed unsafe class ElementMap<TSimd, TVector, TOperator> : ParallelJob
         int i = 0;
         for (; i <= count - TSimd.Count; i += TSimd.Count)
         {
-            TSimd.Store(elementOperator.Invoke(TSimd.Load(first + i), TSimd.Load(second + i), TSimd.Load(third + i), TSimd.Load(y + i)), y + i);
+            TSimd.Store(
+                elementOperator.Invoke(TSimd.Load(first + i), TSimd.Load(second + i), TSimd.Load(third + i), TSimd.Load(y + i)), y + i);
         }
 
         if (i < count)

@@ -17,7 +17,7 @@ internal sealed unsafe class Gemm<TSimd, TVector> : ParallelJob
     where TSimd : struct, ISimd<TVector>
     where TVector : struct
 {
-    private const int RowsPerItem = 128;
+    private const int RowsPerItem = 256;
     private const int ColumnsPerItem = 64;
 
     /// <summary>A multiple of a panel's 32 outputs, which are the depth when a weight is packed.</summary>
@@ -98,7 +98,17 @@ internal sealed unsafe class Gemm<TSimd, TVector> : ParallelJob
                 byte* b0 = (byte*)(block + column);
                 byte* b1 = (byte*)(block + column + TSimd.Count);
                 PanelKernel<TSimd, TVector, F32Element>.Multiply(
-                    rows, a, stride, b0, b1, ColumnsPerItem * sizeof(float), depth, tile + column, tile + column + TSimd.Count, ColumnsPerItem, mode);
+                    rows,
+                    a,
+                    stride,
+                    b0,
+                    b1,
+                    ColumnsPerItem * sizeof(float),
+                    depth,
+                    tile + column,
+                    tile + column + TSimd.Count,
+                    ColumnsPerItem,
+                    mode);
             }
         }
 
@@ -127,7 +137,8 @@ internal sealed unsafe class Gemm<TSimd, TVector> : ParallelJob
         {
             for (int row = 0; row < depth; row++)
             {
-                new ReadOnlySpan<float>(_b.Rows.At(k + row) + firstColumn, columns).CopyTo(new Span<float>(block + (row * ColumnsPerItem), columns));
+                new ReadOnlySpan<float>(_b.Rows.At(k + row) + firstColumn, columns).CopyTo(
+                    new Span<float>(block + (row * ColumnsPerItem), columns));
             }
         }
     }

@@ -106,11 +106,10 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
     /// <summary>Unpacks a block of a matrix, row by row: the form in which gradients are multiplied by it.</summary>
     /// <param name="firstRow">First row; a multiple of 32.</param>
     /// <param name="rows">Rows.</param>
-    /// <param name="firstColumn">First column.</param>
+    /// <param name="firstColumn">First column; even.</param>
     /// <param name="columns">Columns.</param>
     /// <param name="target">Receives <paramref name="rows"/> rows.</param>
     /// <param name="stride">Floats from one row of the target to the next.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void ReadBlock(int firstRow, int rows, int firstColumn, int columns, float* target, nint stride)
     {
         for (int done = 0; done < rows; done += PanelLayout.Width)
@@ -119,24 +118,13 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
             byte* panel = Panel((firstRow + done) / PanelLayout.Width);
             int count = Math.Min(PanelLayout.Width, rows - done);
             float* to = target + (done * stride);
-            for (int k = 0; k < columns; k++)
+            if (Format == WeightFormat.F32)
             {
-                if (Format == WeightFormat.F32)
-                {
-                    float* source = (float*)panel + ((nint)(firstColumn + k) * PanelLayout.Width);
-                    for (int n = 0; n < count; n++)
-                    {
-                        to[(n * stride) + k] = source[n];
-                    }
-                }
-                else
-                {
-                    byte* source = panel + BF16DepthOffset(firstColumn + k);
-                    for (int n = 0; n < count; n++)
-                    {
-                        to[(n * stride) + k] = BFloat16.ToSingle(*(ushort*)(source + PanelLayout.BF16ColumnOffset(n)));
-                    }
-                }
+                ReadF32((float*)panel + ((nint)firstColumn * PanelLayout.Width), count, columns, to, stride);
+            }
+            else
+            {
+                ReadBF16(panel, count, firstColumn, columns, to, stride);
             }
         }
     }
@@ -167,6 +155,49 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
         if (disposing)
         {
             _block.Dispose();
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ReadF32(float* source, int count, int columns, float* target, nint stride)
+    {
+        for (int k = 0; k < columns; k++)
+        {
+            float* to = target + k;
+            for (int n = 0; n < count; n++)
+            {
+                *to = source[n];
+                to += stride;
+            }
+
+            source += PanelLayout.Width;
+        }
+    }
+
+    /// <summary>A pair of inputs of one output shares 32 bits, the first in the low half.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ReadBF16(byte* panel, int count, int firstColumn, int columns, float* target, nint stride)
+    {
+        for (int k = 0; k < columns; k += 2)
+        {
+            byte* pairs = panel + BF16DepthOffset(firstColumn + k);
+            bool hasSecond = k + 1 < columns;
+            for (int tile = 0; tile < count; tile += PanelLayout.TileWidth)
+            {
+                uint* source = (uint*)(pairs + PanelLayout.BF16ColumnOffset(tile));
+                float* to = target + (tile * stride) + k;
+                int width = Math.Min(PanelLayout.TileWidth, count - tile);
+                for (int n = 0; n < width; n++)
+                {
+                    to[0] = BitConverter.UInt32BitsToSingle(source[n] << 16);
+                    if (hasSecond)
+                    {
+                        to[1] = BitConverter.UInt32BitsToSingle(source[n] & 0xffff0000);
+                    }
+
+                    to += stride;
+                }
+            }
         }
     }
 

@@ -26,7 +26,8 @@ public static class ModelExporter
         foreach (string file in Directory.EnumerateFiles(baseFolder))
         {
             string name = Path.GetFileName(file);
-            if (!name.Contains(".safetensors", StringComparison.Ordinal) && Path.GetExtension(name) is not (".bin" or ".pt" or ".pth" or ".gguf"))
+            if (!name.Contains(".safetensors", StringComparison.Ordinal)
+                && Path.GetExtension(name) is not (".bin" or ".pt" or ".pth" or ".gguf"))
             {
                 File.Copy(file, Path.Combine(folder, name), overwrite: true);
             }
@@ -48,7 +49,8 @@ public static class ModelExporter
                 string path = part.Name[..part.Name.LastIndexOf('.')];
                 bool isTransposed = part.Shape.Length == 2 && model.Shape.Find(path)?.Kind == ModuleKind.Conv1D;
                 yield return isTransposed
-                    ? SafetensorsWriter.FromSingles(part.Name, [part.Shape[1], part.Shape[0]], Transposed(own, (int)part.Shape[0], (int)part.Shape[1]))
+                    ? SafetensorsWriter.FromSingles(
+                        part.Name, [part.Shape[1], part.Shape[0]], Transposed(own, (int)part.Shape[0], (int)part.Shape[1]))
                     : SafetensorsWriter.FromSingles(part.Name, part.Shape, own);
             }
         }

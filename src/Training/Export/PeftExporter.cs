@@ -115,7 +115,8 @@ public static class PeftExporter
         float[] cutB = [.. Enumerable.Range(0, rows).SelectMany(row => kept.Select(r => b[(row * mask.Length) + r]))];
         tensors.Add(SafetensorsWriter.FromSingles(AdapterBuilder.Prefix + module.A.Name, [kept.Length, columns], cutA));
         tensors.Add(SafetensorsWriter.FromSingles(AdapterBuilder.Prefix + module.B.Name, [rows, kept.Length], cutB));
-        tensors.Add(SafetensorsWriter.FromSingles(AdapterBuilder.Prefix + module.Values.Name, [kept.Length, 1], [.. kept.Select(r => values[r])]));
+        tensors.Add(
+            SafetensorsWriter.FromSingles(AdapterBuilder.Prefix + module.Values.Name, [kept.Length, 1], [.. kept.Select(r => values[r])]));
     }
 
     // The scale alpha / r (or alpha / sqrt(r)) must stay what it was.
@@ -127,12 +128,14 @@ public static class PeftExporter
         config["lora_alpha"] = alphaFactor * ((double?)config["lora_alpha"] ?? 8);
         if (config["rank_pattern"] is JsonObject ranks)
         {
-            config["rank_pattern"] = new JsonObject(ranks.Select(pair => new KeyValuePair<string, JsonNode?>(pair.Key, 2 * (int)pair.Value!)));
+            config["rank_pattern"] = new JsonObject(
+                ranks.Select(pair => new KeyValuePair<string, JsonNode?>(pair.Key, 2 * (int)pair.Value!)));
         }
 
         if (config["alpha_pattern"] is JsonObject alphas)
         {
-            config["alpha_pattern"] = new JsonObject(alphas.Select(pair => new KeyValuePair<string, JsonNode?>(pair.Key, alphaFactor * (double)pair.Value!)));
+            config["alpha_pattern"] = new JsonObject(
+                alphas.Select(pair => new KeyValuePair<string, JsonNode?>(pair.Key, alphaFactor * (double)pair.Value!)));
         }
     }
 

@@ -117,7 +117,9 @@ internal sealed class AdaLoraAllocator
     }
 
     private float Score(Parameter parameter, int element) =>
-        _averages.TryGetValue(parameter, out (float[] Sensitivity, float[] Uncertainty) average) ? average.Sensitivity[element] * average.Uncertainty[element] : 0;
+        _averages.TryGetValue(parameter, out (float[] Sensitivity, float[] Uncertainty) average)
+            ? average.Sensitivity[element] * average.Uncertainty[element]
+            : 0;
 
     private void Prune(IReadOnlyDictionary<string, bool[]>? kept)
     {

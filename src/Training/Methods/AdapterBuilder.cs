@@ -127,7 +127,8 @@ internal sealed class AdapterBuilder
     {
         if (Config.UsesDora)
         {
-            throw new AdapterFormatException(PeftImporter.ConfigFileName, "use_dora", $"false with init_lora_weights {_recipe.Initialisation}", "true");
+            throw new AdapterFormatException(
+                PeftImporter.ConfigFileName, "use_dora", $"false with init_lora_weights {_recipe.Initialisation}", "true");
         }
 
         int rank = Config.RankOf(module.Path);
@@ -141,8 +142,15 @@ internal sealed class AdapterBuilder
         string pathB = module.Path + ".lora_B.weight";
         Parameter a = Create(pathA, [rank, module.InFeatures], ParameterKind.Plain, () => start.A, !_freezesA);
         Parameter b = Create(pathB, [module.OutFeatures, rank], ParameterKind.Up, () => start.B);
-        Parameter startA = new(_backend, [new ParameterPart(pathA, 0, [rank, module.InFeatures])], start.A, module.InFeatures, ParameterKind.Plain, isTrained: false);
-        Parameter startB = new(_backend, [new ParameterPart(pathB, 0, [module.OutFeatures, rank])], start.B, rank, ParameterKind.Up, isTrained: false);
+        Parameter startA = new(
+            _backend,
+            [new ParameterPart(pathA, 0, [rank, module.InFeatures])],
+            start.A,
+            module.InFeatures,
+            ParameterKind.Plain,
+            isTrained: false);
+        Parameter startB = new(
+            _backend, [new ParameterPart(pathB, 0, [module.OutFeatures, rank])], start.B, rank, ParameterKind.Up, isTrained: false);
         return new ResidualLoraMethod(new LoraMethod(a, b, scale, _recipe.Dropout), startA, startB, start);
     }
 
@@ -155,9 +163,16 @@ internal sealed class AdapterBuilder
 
         int rank = Config.RankOf(module.Path);
         Parameter a = Create(
-            module.Path + ".lora_embedding_A", [rank, module.InFeatures], ParameterKind.Embedding, () => new float[(long)rank * module.InFeatures], !_freezesA);
+            module.Path + ".lora_embedding_A",
+            [rank, module.InFeatures],
+            ParameterKind.Embedding,
+            () => new float[(long)rank * module.InFeatures],
+            !_freezesA);
         Parameter b = Create(
-            module.Path + ".lora_embedding_B", [module.OutFeatures, rank], ParameterKind.Embedding, () => _start.Normal((long)module.OutFeatures * rank, 1));
+            module.Path + ".lora_embedding_B",
+            [module.OutFeatures, rank],
+            ParameterKind.Embedding,
+            () => _start.Normal((long)module.OutFeatures * rank, 1));
         return new EmbeddingLoraMethod(a, b, (float)Config.ScaleOf(module.Path));
     }
 
@@ -167,9 +182,15 @@ internal sealed class AdapterBuilder
         const double Deviation = 0.02;
         int rank = Config.Rank;
         Parameter a = Create(
-            module.Path + ".lora_A", [rank, module.InFeatures], ParameterKind.Plain, () => _start.Normal((long)rank * module.InFeatures, Deviation));
+            module.Path + ".lora_A",
+            [rank, module.InFeatures],
+            ParameterKind.Plain,
+            () => _start.Normal((long)rank * module.InFeatures, Deviation));
         Parameter b = Create(
-            module.Path + ".lora_B", [module.OutFeatures, rank], ParameterKind.Up, () => _start.Normal((long)module.OutFeatures * rank, Deviation));
+            module.Path + ".lora_B",
+            [module.OutFeatures, rank],
+            ParameterKind.Up,
+            () => _start.Normal((long)module.OutFeatures * rank, Deviation));
         Parameter values = CreateVector(module.Path + ".lora_E", [rank, 1], () => new float[rank]);
         double alpha = Config.Alpha > 0 ? Config.Alpha : rank;
         return new AdaLoraMethod(a, b, values, (float)(alpha / (rank + 1e-5)), _recipe.Dropout);
@@ -179,9 +200,11 @@ internal sealed class AdapterBuilder
     {
         RequireLinear(module);
         Parameter output = CreateVector(module.Path + ".vera_lambda_b", [module.OutFeatures], () => new float[module.OutFeatures]);
-        Parameter rank = CreateVector(module.Path + ".vera_lambda_d", [Config.Rank], () => StartValues.Constant(Config.Rank, _recipe.VeraStart));
+        Parameter rank = CreateVector(
+            module.Path + ".vera_lambda_d", [Config.Rank], () => StartValues.Constant(Config.Rank, _recipe.VeraStart));
         (Parameter a, Parameter b) = _projections!.Value;
-        return new VeraMethod(a.Value.SliceColumns(0, module.InFeatures), b.Value.SliceRows(0, module.OutFeatures), output, rank, _recipe.Dropout);
+        return new VeraMethod(
+            a.Value.SliceColumns(0, module.InFeatures), b.Value.SliceRows(0, module.OutFeatures), output, rank, _recipe.Dropout);
     }
 
     private (Parameter A, Parameter B) CreateProjections(ModuleShape[] targets)
@@ -191,7 +214,9 @@ internal sealed class AdapterBuilder
 
         // Drawn as PEFT draws them, so that a file without them means the same.
         Lazy<(float[] A, float[] B)> drawn = new(() => VeraProjection.Draw((uint)Config.ProjectionKey, Config.Rank, largestIn, largestOut));
-        return (CreateShared("vera_A", [Config.Rank, largestIn], () => drawn.Value.A), CreateShared("vera_B", [largestOut, Config.Rank], () => drawn.Value.B));
+        return (
+            CreateShared("vera_A", [Config.Rank, largestIn], () => drawn.Value.A),
+            CreateShared("vera_B", [largestOut, Config.Rank], () => drawn.Value.B));
     }
 
     private Parameter CreateShared(string name, long[] shape, Func<float[]> fresh)
@@ -205,7 +230,8 @@ internal sealed class AdapterBuilder
         RequireLinear(module);
         bool isFeedforward = Config.IsFeedforward(module.Path);
         int count = isFeedforward ? module.InFeatures : module.OutFeatures;
-        Parameter factors = CreateVector(module.Path + ".ia3_l", isFeedforward ? [1, count] : [count, 1], () => StartValues.Constant(count, 1f));
+        Parameter factors = CreateVector(
+            module.Path + ".ia3_l", isFeedforward ? [1, count] : [count, 1], () => StartValues.Constant(count, 1f));
         return isFeedforward ? new Ia3InputMethod(factors) : new Ia3OutputMethod(_backend, factors, _model.Shape.ReadBias(module));
     }
 
@@ -213,7 +239,11 @@ internal sealed class AdapterBuilder
     {
         if (module.HasBias || module.Kind == ModuleKind.Conv1D)
         {
-            throw new AdapterFormatException(PeftImporter.ConfigFileName, "modules_to_save", "modules without a bias (training of biases is not supported)", module.Path);
+            throw new AdapterFormatException(
+                PeftImporter.ConfigFileName,
+                "modules_to_save",
+                "modules without a bias (training of biases is not supported)",
+                module.Path);
         }
 
         (int rows, int columns) = module.Kind switch
@@ -236,12 +266,18 @@ internal sealed class AdapterBuilder
     }
 
     private Parameter Create(string name, long[] shape, ParameterKind kind, Func<float[]> fresh, bool isTrained = true) => new(
-        _backend, [new ParameterPart(name, 0, shape)], _start.Get(Prefix + name, shape[0] * shape[1], fresh), (int)shape[1], kind, isTrained);
+        _backend,
+        [new ParameterPart(name, 0, shape)],
+        _start.Get(Prefix + name, shape[0] * shape[1], fresh),
+        (int)shape[1],
+        kind,
+        isTrained);
 
     private Parameter CreateVector(string name, long[] shape, Func<float[]> fresh)
     {
         ParameterPart part = new(name, 0, shape);
-        return new Parameter(_backend, [part], _start.Get(Prefix + name, part.Count, fresh), (int)part.Count, ParameterKind.Vector, isTrained: true);
+        return new Parameter(
+            _backend, [part], _start.Get(Prefix + name, part.Count, fresh), (int)part.Count, ParameterKind.Vector, isTrained: true);
     }
 
     private (WeightMatrix Matrix, int FirstRow) Find(ModuleShape module)
@@ -264,7 +300,8 @@ internal sealed class AdapterBuilder
     {
         if (module.Kind is not (ModuleKind.Linear or ModuleKind.Conv1D))
         {
-            throw new AdapterFormatException(PeftImporter.ConfigFileName, "target_modules", $"linear modules with {Config.Method}", module.Path);
+            throw new AdapterFormatException(
+                PeftImporter.ConfigFileName, "target_modules", $"linear modules with {Config.Method}", module.Path);
         }
     }
 }

@@ -25,7 +25,8 @@ internal sealed class DoraMethod : ModuleMethod
     /// <param name="weight">The base's matrix that holds the module.</param>
     /// <param name="firstRow">The module's first row in it.</param>
     /// <param name="scale">s.</param>
-    public DoraMethod(IComputeBackend backend, Parameter a, Parameter b, Parameter magnitude, WeightMatrix weight, int firstRow, float scale)
+    public DoraMethod(
+        IComputeBackend backend, Parameter a, Parameter b, Parameter magnitude, WeightMatrix weight, int firstRow, float scale)
     {
         _backend = backend;
         _lora = new LoraMethod(a, b, scale);

@@ -37,11 +37,17 @@ internal sealed class FullFineTuning
     {
         ModelParts parts = _model.Parts;
         ModuleShape embedding = _model.Shape.Modules.Single(module => module.Kind == ModuleKind.Embedding);
-        AddMatrix(parts.Embedding, [new ParameterPart(embedding.Path + ".weight", 0, [embedding.InFeatures, embedding.OutFeatures])], Rows(embedding));
+        AddMatrix(
+            parts.Embedding,
+            [new ParameterPart(embedding.Path + ".weight", 0, [embedding.InFeatures, embedding.OutFeatures])],
+            Rows(embedding));
         if (parts.Positions is { } positions)
         {
             ModuleNames names = ModuleNames.Of(_model.Config);
-            AddMatrix(positions, [new ParameterPart(names.Root + names.Positions + ".weight", 0, [positions.Rows, positions.Columns])], Unpacked(positions));
+            AddMatrix(
+                positions,
+                [new ParameterPart(names.Root + names.Positions + ".weight", 0, [positions.Rows, positions.Columns])],
+                Unpacked(positions));
         }
 
         foreach (DecoderLayer layer in parts.Layers)

@@ -16,7 +16,8 @@ internal sealed class OrthogonalityLoss : IDisposable
     private readonly float[] _values;
     private readonly int _rank;
 
-    public OrthogonalityLoss(IComputeBackend backend, ITrainingBackend operations, IEnumerable<AdaLoraMethod> modules, int rank, float weight)
+    public OrthogonalityLoss(
+        IComputeBackend backend, ITrainingBackend operations, IEnumerable<AdaLoraMethod> modules, int rank, float weight)
     {
         _backend = backend;
         _operations = operations;

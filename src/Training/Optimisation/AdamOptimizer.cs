@@ -19,7 +19,11 @@ internal sealed class AdamOptimizer : IDisposable
     /// <param name="parameters">The trained parameters.</param>
     /// <param name="projection">LoRA-FA's change of B's gradients, or null.</param>
     public AdamOptimizer(
-        IComputeBackend backend, ITrainingBackend operations, TrainingOptions options, IReadOnlyList<Parameter> parameters, LoraFaProjection? projection)
+        IComputeBackend backend,
+        ITrainingBackend operations,
+        TrainingOptions options,
+        IReadOnlyList<Parameter> parameters,
+        LoraFaProjection? projection)
     {
         _operations = operations;
         _options = options;

@@ -18,7 +18,7 @@ public static class LearningRateSchedule
         return kind switch
         {
             ScheduleKind.Linear => Math.Max(0, (double)(totalSteps - step) / length),
-            ScheduleKind.Cosine => Math.Max(0, 0.5 * (1 + Math.Cos(Math.PI * (step - warmUpSteps) / length))),
+            ScheduleKind.Cosine => 0.5 * (1 + Math.Cos(Math.PI * Math.Min(1, (double)(step - warmUpSteps) / length))),
             _ => 1,
         };
     }

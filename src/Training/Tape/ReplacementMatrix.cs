@@ -2,7 +2,9 @@ using InferenceServer.Tensors;
 
 namespace InferenceServer.Training.Tape;
 
-/// <summary>Stands for a trained weight where the forward asks for a packed one; it holds nothing, <see cref="TrainedWeights"/> knows the parameter.</summary>
+/// <summary>
+/// Stands for a trained weight where the forward asks for a packed one; it holds nothing, <see cref="TrainedWeights"/> knows the parameter.
+/// </summary>
 internal sealed class ReplacementMatrix : WeightMatrix
 {
     public ReplacementMatrix(int rows, int columns, string label)

@@ -14,9 +14,9 @@ internal sealed class GradientBench : IDisposable
 
     private readonly List<DeviceBuffer> _buffers = [];
 
-    public GradientBench(int threads = 2)
+    public GradientBench(int threads = 2, int vectorBits = 0)
     {
-        Backend = new CpuBackend(new CpuOptions { ThreadCount = threads });
+        Backend = new CpuBackend(new CpuOptions { ThreadCount = threads, VectorBits = vectorBits });
         Training = CpuTraining.Create(Backend);
     }
 

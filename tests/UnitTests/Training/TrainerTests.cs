@@ -302,7 +302,10 @@ public sealed class TrainerTests : IDisposable
         using Trainer trainer = bench.Adapter(Lora);
         SupervisedSequence tooLong = new(new int[65], new int[65]);
 
-        Assert.Contains("65 tokens", Assert.Throws<ArgumentException>(() => trainer.Step(new SupervisedBatch([tooLong]))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "65 tokens",
+            Assert.Throws<ArgumentException>(() => trainer.Step(new SupervisedBatch([tooLong]))).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => new SupervisedBatch([new SupervisedSequence([1, 2], [1])]));
         Assert.Throws<ArgumentException>(() => new SupervisedBatch([new SupervisedSequence([1, 2], [1, -100])]));
         Assert.Throws<ArgumentException>(() => SupervisedBatch.FromPadded(3, [0, 1, 2], [0, 1, 1], [1, 1, 1]));
@@ -338,7 +341,8 @@ public sealed class TrainerTests : IDisposable
         {
             Backend = new CpuBackend(new CpuOptions { ThreadCount = threads });
             _operations = CpuTraining.Create(Backend);
-            Model = TransformerModel.Load(folder ?? s_base, Backend, new ModelLoadOptions { Weights = format, MaxBatchTokens = 64, MaxSampledRows = 64 });
+            Model = TransformerModel.Load(
+                folder ?? s_base, Backend, new ModelLoadOptions { Weights = format, MaxBatchTokens = 64, MaxSampledRows = 64 });
             _harness = new ModelHarness(Model, Backend);
         }
 

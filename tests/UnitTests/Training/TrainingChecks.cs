@@ -53,7 +53,8 @@ internal sealed class TrainingChecks(string root)
         }
     }
 
-    private static void Run(string folder, ExpectedTensors expected, TransformerModel model, CpuBackend backend, ITrainingBackend operations)
+    private static void Run(
+        string folder, ExpectedTensors expected, TransformerModel model, CpuBackend backend, ITrainingBackend operations)
     {
         TrainingOptions options = Options(expected.Case);
         string start = Path.Combine(folder, "init");
@@ -167,7 +168,8 @@ internal sealed class TrainingChecks(string root)
         foreach (string name in names)
         {
             Assert.Equal(expected.Entries[name].Shape, actual.Entries[name].Shape);
-            AssertNear(expected.ReadSingles(expected.Entries[name]), actual.ReadSingles(actual.Entries[name]), ParameterBound, "exported " + name);
+            AssertNear(
+                expected.ReadSingles(expected.Entries[name]), actual.ReadSingles(actual.Entries[name]), ParameterBound, "exported " + name);
         }
 
         using JsonDocument config = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(expectedFolder, PeftImporter.ConfigFileName)));
@@ -176,7 +178,9 @@ internal sealed class TrainingChecks(string root)
 
         static SortedDictionary<string, string> Pattern(JsonDocument document) =>
             document.RootElement.TryGetProperty("rank_pattern", out JsonElement pattern) && pattern.ValueKind == JsonValueKind.Object
-                ? new(pattern.EnumerateObject().ToDictionary(member => member.Name, member => JsonSerializer.Serialize(member.Value)), StringComparer.Ordinal)
+                ? new(
+                    pattern.EnumerateObject().ToDictionary(member => member.Name, member => JsonSerializer.Serialize(member.Value)),
+                    StringComparer.Ordinal)
                 : [];
     }
 
@@ -207,7 +211,8 @@ internal sealed class TrainingChecks(string root)
         };
     }
 
-    private static AdapterRecipe Recipe(string folder) => AdapterRecipe.Parse(File.ReadAllBytes(Path.Combine(folder, PeftImporter.ConfigFileName)));
+    private static AdapterRecipe Recipe(string folder) => AdapterRecipe.Parse(
+        File.ReadAllBytes(Path.Combine(folder, PeftImporter.ConfigFileName)));
 
     private static SupervisedBatch[] Batches(ExpectedTensors expected)
     {

@@ -55,7 +55,9 @@ public sealed class WholeModelTests(ITestOutputHelper output)
         TrainingOptions options = new() { MaxBatchTokens = 64, Seed = 5 };
         using (Trainer all = Trainer.ForAllWeights(model, backend, operations, options))
         {
-            Assert.Equal(model.ParameterCount, all.TrainedParameters.Where(parameter => !IsPositionOrHeadNorm(parameter)).Sum(parameter => parameter.Count));
+            Assert.Equal(
+                model.ParameterCount,
+                all.TrainedParameters.Where(parameter => !IsPositionOrHeadNorm(parameter)).Sum(parameter => parameter.Count));
             Check(all, backend, batch);
         }
 
@@ -119,7 +121,8 @@ public sealed class WholeModelTests(ITestOutputHelper output)
 
     // The model counts the modules that adapters may name, and these are none.
     private static bool IsPositionOrHeadNorm(Parameter parameter) =>
-        parameter.Name.EndsWith("wpe.weight", StringComparison.Ordinal) || parameter.Name.EndsWith("_norm.weight", StringComparison.Ordinal);
+        parameter.Name.EndsWith("wpe.weight", StringComparison.Ordinal) || parameter.Name.EndsWith(
+            "_norm.weight", StringComparison.Ordinal);
 
     private static SupervisedBatch Batch(int vocabulary)
     {
