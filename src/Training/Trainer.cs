@@ -258,6 +258,8 @@ public sealed class Trainer : IDisposable
     /// <summary>Lays the sequences out as one step; the rows whose next token is labelled are sampled.</summary>
     private void Fill(IReadOnlyList<SupervisedSequence> sequences, bool everyRow)
     {
+        // A forward before this one may have been refused half-way; nothing of it may reach this one's gradients.
+        _tape.Reset();
         _step.Clear();
         _labels.Clear();
         int nextBlock = 0;

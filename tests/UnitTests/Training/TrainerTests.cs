@@ -296,6 +296,22 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void A_refused_batch_leaves_no_trace_in_the_next_step()
+    {
+        using Bench bench = new();
+        using Trainer untouched = bench.Adapter(Lora);
+        using Trainer trainer = bench.Adapter(Lora);
+        SupervisedBatch unknownLabel = new([new SupervisedSequence([1, 2, 3], [1, 2, 96])]);
+        SupervisedBatch unknownToken = new([new SupervisedSequence([1, 96, 3], [1, 2, 3])]);
+
+        Assert.Contains("96", Assert.Throws<ArgumentException>(() => trainer.Step(unknownLabel)).Message, StringComparison.Ordinal);
+        Assert.Contains("96", Assert.Throws<ArgumentException>(() => trainer.Step(unknownToken)).Message, StringComparison.Ordinal);
+
+        Assert.Equal(untouched.Step(Bench.Batch).GradientNorm, trainer.Step(Bench.Batch).GradientNorm);
+        Assert.Equal(untouched.Logits(Bench.Tokens), trainer.Logits(Bench.Tokens));
+    }
+
+    [Fact]
     public void Batches_that_make_no_sense_are_refused()
     {
         using Bench bench = new();

@@ -27,6 +27,9 @@ internal sealed class TrainingChecks(string root)
     private const double ParameterBound = 1e-3;
     private const double LogitBound = 2e-3;
 
+    /// <summary>Of a gradient as a whole, and of the way that a parameter has gone: small ones must be right too.</summary>
+    private const double RelativeBound = 5e-3;
+
     /// <summary>The cases: folders with a case.json (the others are their bases).</summary>
     public IReadOnlyList<string> Cases => Directory.Exists(Folder)
         ? [.. Directory.GetDirectories(Folder).Where(folder => File.Exists(Path.Combine(folder, "case.json"))).Order(StringComparer.Ordinal)]
@@ -282,7 +285,10 @@ internal sealed class TrainingChecks(string root)
             foreach (ParameterPart part in parameter.Parts)
             {
                 string name = prefix + PeftName(expected, prefix, part.Name);
-                AssertNear(expected.Floats(name), values[(int)part.Offset..(int)(part.Offset + part.Count)], bound, name);
+                float[] actual = values[(int)part.Offset..(int)(part.Offset + part.Count)];
+                float[] golden = expected.Floats(name);
+                AssertNear(golden, actual, bound, name);
+                AssertSameWay(expected, prefix, name, golden, actual);
                 seen.Add(name);
             }
         }
@@ -293,6 +299,26 @@ internal sealed class TrainingChecks(string root)
                 .Where(name => name.StartsWith(prefix, StringComparison.Ordinal) && !seen.Contains(name)),
         ];
         Assert.Empty(missing);
+    }
+
+    private static void AssertSameWay(ExpectedTensors expected, string prefix, string name, float[] golden, float[] actual)
+    {
+        if (prefix == "init.")
+        {
+            return;
+        }
+
+        float[] start = prefix == "grad1." ? new float[golden.Length] : expected.Floats(string.Concat("init.", name.AsSpan(prefix.Length)));
+        float[] goldenWay = [.. golden.Zip(start, (end, begin) => end - begin)];
+        float[] way = [.. actual.Zip(start, (end, begin) => end - begin)];
+        if (goldenWay.Any(value => Math.Abs(value) > 1e-6))
+        {
+            Tolerance.AssertClose(goldenWay, way, RelativeBound, name + " (way from the start)");
+        }
+        else
+        {
+            AssertNear(goldenWay, way, 2e-6, name + " (unmoved)");
+        }
     }
 
     // In memory PEFT's parameters have a few names that its files have not.
