@@ -130,7 +130,12 @@ public sealed class InferenceEngine : IAsyncDisposable
         }
         catch (TimeoutException)
         {
-            EngineLog.DrainTimedOut(_logger, _loop.Counters.Running + _loop.Counters.Waiting);
+            int left = _loop.Counters.Running + _loop.Counters.Waiting;
+            if (left > 0)
+            {
+                EngineLog.DrainTimedOut(_logger, left);
+            }
+
             _loop.TryPost(new EngineCommand.Stop(new GenerationFailedException("the server is stopping")));
             await _loop.Stopped;
         }
