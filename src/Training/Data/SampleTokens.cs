@@ -1,0 +1,44 @@
+using InferenceServer.Models.Tokenization;
+
+namespace InferenceServer.Training.Data;
+
+/// <summary>
+/// Tokens and labels of a sample, put together part by part. What stands before a learnt part has the very tokens that serving makes of it
+/// as a prompt, also where the whole text would join letters across the border.
+/// </summary>
+internal sealed class SampleTokens(Tokenizer tokenizer, bool addsSpecialTokens)
+{
+    private readonly List<int> _tokens = [];
+    private readonly List<int> _labels = [];
+
+    /// <summary>All parts so far.</summary>
+    public string Text { get; private set; } = "";
+
+    public int Count => _tokens.Count;
+
+    public int LastToken => _tokens[^1];
+
+    public void Append(string part, bool isLearnt)
+    {
+        Text += part;
+        IReadOnlyList<int> whole = tokenizer.EncodeToIds(Text, addsSpecialTokens);
+        bool goesOn = whole.Take(_tokens.Count).SequenceEqual(_tokens);
+        foreach (int token in goesOn ? whole.Skip(_tokens.Count) : tokenizer.EncodeToIds(part, addSpecialTokens: false))
+        {
+            Append(token, isLearnt);
+        }
+    }
+
+    public void Append(int token, bool isLearnt)
+    {
+        _tokens.Add(token);
+        _labels.Add(isLearnt ? token : SupervisedSequence.Ignored);
+    }
+
+    /// <summary>The first tokens, with the labels of the learnt ones.</summary>
+    public SupervisedSequence ToSequence(int maxTokens)
+    {
+        int count = Math.Min(maxTokens, _tokens.Count);
+        return new SupervisedSequence([.. _tokens.Take(count)], [.. _labels.Take(count)]);
+    }
+}
