@@ -1,7 +1,7 @@
 using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Adapters;
-using InferenceServer.Cpu.KeyValues;
 using InferenceServer.Cpu.Kernels;
+using InferenceServer.Cpu.KeyValues;
 using InferenceServer.Cpu.Memory;
 using InferenceServer.Cpu.Simd;
 using InferenceServer.Cpu.Steps;

@@ -1,5 +1,5 @@
-using InferenceServer.Cpu.KeyValues;
 using InferenceServer.Cpu.Kernels;
+using InferenceServer.Cpu.KeyValues;
 using InferenceServer.Cpu.Memory;
 using InferenceServer.Cpu.Simd;
 using InferenceServer.Cpu.Steps;

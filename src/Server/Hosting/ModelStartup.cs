@@ -4,8 +4,8 @@ using InferenceServer.Models;
 using InferenceServer.Server.Grpc;
 using InferenceServer.Tensors.Safetensors;
 using Microsoft.Extensions.Options;
-using V1 = InferenceServer.Protocol.V1;
 using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
+using V1 = InferenceServer.Protocol.V1;
 
 namespace InferenceServer.Server.Hosting;
 

@@ -1,5 +1,5 @@
-using InferenceServer.TestKit.Conformance;
 using InferenceServer.Tensors;
+using InferenceServer.TestKit.Conformance;
 
 namespace InferenceServer.KernelTests.Cpu;
 

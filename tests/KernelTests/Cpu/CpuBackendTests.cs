@@ -1,8 +1,8 @@
 using InferenceServer.Cpu;
-using InferenceServer.TestKit.ReferenceMaths;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 using InferenceServer.Tensors.Steps;
+using InferenceServer.TestKit.ReferenceMaths;
 using Xunit;
 
 namespace InferenceServer.KernelTests.Cpu;
