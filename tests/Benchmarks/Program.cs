@@ -1,19 +1,24 @@
 using InferenceServer.Benchmarks.Kernels;
+using InferenceServer.Benchmarks.Load;
 
 namespace InferenceServer.Benchmarks;
 
 /// <summary>The first argument names the benchmark, the others are its own.</summary>
 internal static class Program
 {
-    private static int Main(string[] arguments)
+    private static async Task<int> Main(string[] arguments)
     {
         switch (arguments.FirstOrDefault())
         {
             case "kernels":
                 KernelBenchmark.Run(arguments[1..]);
                 return 0;
+            case "load":
+                await LoadBenchmark.RunAsync(arguments[1..]);
+                return 0;
             default:
                 Console.Error.WriteLine("usage: Benchmarks kernels [--rounds N] [--output FILE]");
+                Console.Error.WriteLine($"       Benchmarks load {LoadOptions.Usage}");
                 return 2;
         }
     }

@@ -15,9 +15,9 @@ internal static class KernelBenchmark
 
     public static void Run(string[] arguments)
     {
-        int rounds = int.Parse(Option(arguments, "--rounds") ?? "60", CultureInfo.InvariantCulture);
-        string? output = Option(arguments, "--output");
-        string? only = Option(arguments, "--only");
+        int rounds = int.Parse(CommandLine.Option(arguments, "--rounds") ?? "60", CultureInfo.InvariantCulture);
+        string? output = CommandLine.Option(arguments, "--output");
+        string? only = CommandLine.Option(arguments, "--only");
         using CpuBackend backend = new(new CpuOptions());
         using ReadBandwidth bandwidth = new(Environment.ProcessorCount, BandwidthBytes, BandwidthSliceBytes);
         Measurement ceiling = new("read bandwidth", BandwidthSliceBytes, 0, bandwidth.ReadSlice);
@@ -33,7 +33,7 @@ internal static class KernelBenchmark
             measurement.WarmUp();
         }
 
-        string loadBefore = LoadAverage();
+        string loadBefore = Machine.LoadAverage();
         for (int round = 0; round < rounds; round++)
         {
             foreach (Measurement measurement in measurements)
@@ -55,9 +55,9 @@ internal static class KernelBenchmark
     {
         StringBuilder text = new();
         text.AppendLine("# CPU kernels").AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture, $"- {DateTime.UtcNow:yyyy-MM-dd HH:mm} UTC, {CpuModel()}, {Environment.ProcessorCount} cores");
+        text.AppendLine(CultureInfo.InvariantCulture, $"- {DateTime.UtcNow:yyyy-MM-dd HH:mm} UTC, {Machine.CpuModel()}, {Environment.ProcessorCount} cores");
         text.AppendLine(CultureInfo.InvariantCulture, $"- {backend.Description}");
-        text.AppendLine(CultureInfo.InvariantCulture, $"- load average {loadBefore} before, {LoadAverage()} after; {rounds} slices each, in turn");
+        text.AppendLine(CultureInfo.InvariantCulture, $"- load average {loadBefore} before, {Machine.LoadAverage()} after; {rounds} slices each, in turn");
         text.AppendLine(
             CultureInfo.InvariantCulture, $"- `dotnet run -c Release --project tests/Benchmarks -- kernels {string.Join(' ', arguments)}`");
         text.AppendLine().AppendLine("| operation | best us | median us | GB/s best | of bandwidth | GFLOP/s best |");
@@ -78,17 +78,4 @@ internal static class KernelBenchmark
 
         return text.ToString();
     }
-
-    private static string? Option(string[] arguments, string name)
-    {
-        int at = Array.IndexOf(arguments, name);
-        return at >= 0 && at + 1 < arguments.Length ? arguments[at + 1] : null;
-    }
-
-    private static string LoadAverage() =>
-        File.Exists("/proc/loadavg") ? string.Join(' ', File.ReadAllText("/proc/loadavg").Split(' ')[..3]) : "unknown";
-
-    private static string CpuModel() => File.Exists("/proc/cpuinfo")
-        ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1] ?? "unknown"
-        : "unknown";
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using InferenceServer.Tensors;
 using InferenceServer.Tensors.Safetensors;
 
 namespace InferenceServer.TestKit.TinyModel;
@@ -30,6 +31,9 @@ public sealed record TinyLlama
     public int KvHeads { get; init; } = 2;
 
     public int MaxPositions { get; init; } = 512;
+
+    /// <summary>How the file stores the weights: F32 or BF16.</summary>
+    public DType WeightType { get; init; } = DType.F32;
 
     public int HeadSize => HiddenSize / Heads;
 
@@ -80,12 +84,12 @@ public sealed record TinyLlama
         ["tie_word_embeddings"] = false,
         ["bos_token_id"] = BeginToken,
         ["eos_token_id"] = EndToken,
-        ["torch_dtype"] = "float32",
+        ["torch_dtype"] = WeightType == DType.BF16 ? "bfloat16" : "float32",
     };
 
     private List<SafetensorsWriter.Tensor> Weights()
     {
-        RandomWeights random = new(Seed);
+        RandomWeights random = new(Seed, WeightType);
         List<SafetensorsWriter.Tensor> tensors = [random.Matrix("model.embed_tokens.weight", VocabularySize, HiddenSize, 1f)];
         for (int layer = 0; layer < Layers; layer++)
         {

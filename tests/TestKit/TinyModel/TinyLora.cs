@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using InferenceServer.Tensors;
 using InferenceServer.Tensors.Safetensors;
 
 namespace InferenceServer.TestKit.TinyModel;
@@ -13,6 +14,9 @@ public sealed record TinyLora
     public float Alpha { get; init; } = 8;
 
     public IReadOnlyList<string> Targets { get; init; } = ["q_proj", "v_proj"];
+
+    /// <summary>How the file stores the weights: F32 or BF16.</summary>
+    public DType WeightType { get; init; } = DType.F32;
 
     /// <summary>How strongly it changes the outputs; 1 changes most greedy tokens.</summary>
     public float Strength { get; init; } = 1f;
@@ -45,7 +49,7 @@ public sealed record TinyLora
 
     private List<SafetensorsWriter.Tensor> Weights(TinyLlama model)
     {
-        RandomWeights random = new(Seed);
+        RandomWeights random = new(Seed, WeightType);
         List<SafetensorsWriter.Tensor> tensors = [];
         for (int layer = 0; layer < model.Layers; layer++)
         {
