@@ -46,6 +46,9 @@ public sealed class AdapterRecipe
             plain["init_lora_weights"] = true;
         }
 
+        // PEFT has neither of them.
+        plain.Remove(DeltaLoraConfig.Field);
+        plain.Remove(LoraDropConfig.Field);
         Peft = PeftConfig.Parse(JsonSerializer.SerializeToUtf8Bytes(plain), new AdapterLimits());
         if (StartsFromBase && Peft.Method != AdapterMethod.Lora)
         {
@@ -55,6 +58,19 @@ public sealed class AdapterRecipe
         if (Peft.Method == AdapterMethod.AdaLora)
         {
             AdaLora = AdaLoraSchedule.Read(json, Peft.Rank);
+        }
+
+        if (json[DeltaLoraConfig.Field] is { } delta)
+        {
+            DeltaLora = DeltaLoraConfig.Read(delta.AsObject());
+            RefuseBeside(DeltaLoraConfig.Field, LoraDropConfig.Field);
+            RefuseUnlessOff("lora_dropout");
+        }
+
+        if (json[LoraDropConfig.Field] is { } drop)
+        {
+            LoraDrop = LoraDropConfig.Read(drop.AsObject());
+            RefuseBeside(LoraDropConfig.Field, DeltaLoraConfig.Field);
         }
     }
 
@@ -72,6 +88,12 @@ public sealed class AdapterRecipe
 
     /// <summary>AdaLoRA's budget; null for other methods.</summary>
     public AdaLoraSchedule? AdaLora { get; }
+
+    /// <summary>Delta-LoRA's numbers; null for other methods.</summary>
+    public DeltaLoraConfig? DeltaLora { get; }
+
+    /// <summary>LoRA-drop's numbers; null for other methods.</summary>
+    public LoraDropConfig? LoraDrop { get; }
 
     internal PeftConfig Peft { get; }
 
@@ -93,6 +115,43 @@ public sealed class AdapterRecipe
 
     /// <summary>A copy of the fields, to be changed for export.</summary>
     internal JsonObject CopyJson() => (JsonObject)_json.DeepClone();
+
+    /// <summary>LoRA-drop: the same with the modules that share a pair.</summary>
+    internal AdapterRecipe WithSharedModules(IEnumerable<string> paths)
+    {
+        JsonObject json = CopyJson();
+        json[LoraDropConfig.Field]![LoraDropConfig.SharedField] = new JsonArray([.. paths.Select(path => JsonValue.Create(path))]);
+        return new AdapterRecipe(json);
+    }
+
+    /// <summary>LoRA-drop: the plain LoRA of the warm-up.</summary>
+    internal AdapterRecipe WithoutLoraDrop()
+    {
+        JsonObject json = CopyJson();
+        json.Remove(LoraDropConfig.Field);
+        return new AdapterRecipe(json);
+    }
+
+    // Both methods change what a plain LoRA does and have no meaning with another one.
+    private void RefuseBeside(string field, string other)
+    {
+        if (Peft.Method != AdapterMethod.Lora)
+        {
+            throw Unsupported(field, "peft_type LORA", $"{Peft.Method}");
+        }
+
+        if (StartsFromBase)
+        {
+            throw Unsupported("init_lora_weights", $"true or gaussian with {field}", Initialisation);
+        }
+
+        if (_json[other] is not null)
+        {
+            throw Unsupported(other, $"null with {field}", "both");
+        }
+
+        RefuseUnlessOff("use_dora");
+    }
 
     private void RefuseUnlessOff(params ReadOnlySpan<string> fields)
     {

@@ -179,6 +179,11 @@ public sealed class Trainer : IDisposable
         _optimizer.Step(factor);
         _stepCount++;
         Allocator?.Update(_stepCount, factor);
+        foreach (ModuleMethod module in Modules)
+        {
+            module.AfterStep(_operations, _stepCount);
+        }
+
         return new TrainingStep(_stepCount, _loss, norm, rates);
     }
 

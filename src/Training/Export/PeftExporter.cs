@@ -8,8 +8,9 @@ namespace InferenceServer.Training.Export;
 
 /// <summary>
 /// Writes a trained adapter as PEFT's <c>save_pretrained</c> does: adapter_config.json and adapter_model.safetensors. AdaLoRA's tensors are
-/// cut to the kept components; PiSSA and OLoRA become a plain LoRA of twice the rank over the original base,
-/// <c>A' = [A; A0], B' = [B, -B0]</c>.
+/// cut to the kept components; What started inside the base or changed it becomes a plain LoRA of twice the rank over the
+/// original base: PiSSA and OLoRA <c>A' = [A; A0], B' = [B, -B0]</c>, Delta-LoRA <c>A' = [A; A_K], B' = [(1 + lambda) B, -lambda B_K]</c>.
+/// LoRA-drop's shared pair is written for each module that has it.
 /// </summary>
 public static class PeftExporter
 {
@@ -23,7 +24,9 @@ public static class PeftExporter
         AdapterRecipe recipe = trainer.Recipe ?? throw new InvalidOperationException("full fine-tuning has no adapter to export");
         JsonObject config = recipe.CopyJson();
         config["inference_mode"] = true;
-        if (recipe.StartsFromBase)
+        config.Remove(DeltaLoraConfig.Field);
+        config.Remove(LoraDropConfig.Field);
+        if (recipe.StartsFromBase || recipe.DeltaLora is not null)
         {
             DoubleRanks(config);
         }
@@ -56,7 +59,15 @@ public static class PeftExporter
             switch (module)
             {
                 case ResidualLoraMethod residual:
-                    AddDoubled(trainer, residual, tensors);
+                    AddDoubled(trainer, residual.A, residual.B, 1f, residual.Start.A, residual.Start.B, -1f, tensors);
+                    break;
+                case DeltaLoraMethod delta:
+                    float[] anchorA = Read(trainer, delta.AnchorA);
+                    float[] anchorB = Read(trainer, delta.AnchorB);
+                    AddDoubled(trainer, delta.A, delta.B, 1 + delta.Ratio, anchorA, anchorB, -delta.Ratio, tensors);
+                    break;
+                case SharedLoraMethod sharing:
+                    AddShared(trainer, sharing, tensors);
                     break;
                 case AdaLoraMethod adaLora when trainer.KeptComponents is { } kept:
                     AddKept(trainer, adaLora, kept[adaLora.Values.Name], tensors);
@@ -83,24 +94,41 @@ public static class PeftExporter
     private static void Add(Parameter parameter, string prefix, float[] values, List<SafetensorsWriter.Tensor> tensors) =>
         tensors.Add(SafetensorsWriter.FromSingles(prefix + parameter.Name, parameter.Parts[0].Shape, values));
 
-    private static void AddDoubled(Trainer trainer, ResidualLoraMethod module, List<SafetensorsWriter.Tensor> tensors)
+    private static void AddShared(Trainer trainer, SharedLoraMethod module, List<SafetensorsWriter.Tensor> tensors)
     {
-        int rank = module.A.Value.Rows;
-        int rows = module.B.Value.Rows;
-        float[] b = Read(trainer, module.B);
+        (Parameter a, Parameter b) = (module.Pair.A, module.Pair.B);
+        string path = AdapterBuilder.Prefix + module.Path;
+        tensors.Add(SafetensorsWriter.FromSingles(path + AdapterBuilder.DownSuffix, a.Parts[0].Shape, Read(trainer, a)));
+        tensors.Add(SafetensorsWriter.FromSingles(path + AdapterBuilder.UpSuffix, b.Parts[0].Shape, Read(trainer, b)));
+    }
+
+    /// <summary>Writes <c>A' = [a; a2], B' = [factor b, factor2 b2]</c> under the names of a and b.</summary>
+    private static void AddDoubled(
+        Trainer trainer,
+        Parameter a,
+        Parameter b,
+        float factor,
+        float[] secondA,
+        float[] secondB,
+        float secondFactor,
+        List<SafetensorsWriter.Tensor> tensors)
+    {
+        int rank = a.Value.Rows;
+        int rows = b.Value.Rows;
+        float[] firstB = Read(trainer, b);
         float[] doubled = new float[rows * rank * 2];
         for (int row = 0; row < rows; row++)
         {
             for (int r = 0; r < rank; r++)
             {
-                doubled[(row * 2 * rank) + r] = b[(row * rank) + r];
-                doubled[(row * 2 * rank) + rank + r] = -module.Start.B[(row * rank) + r];
+                doubled[(row * 2 * rank) + r] = factor * firstB[(row * rank) + r];
+                doubled[(row * 2 * rank) + rank + r] = secondFactor * secondB[(row * rank) + r];
             }
         }
 
-        float[] a = [.. Read(trainer, module.A), .. module.Start.A];
-        tensors.Add(SafetensorsWriter.FromSingles(AdapterBuilder.Prefix + module.A.Name, [2 * rank, module.A.Value.Columns], a));
-        tensors.Add(SafetensorsWriter.FromSingles(AdapterBuilder.Prefix + module.B.Name, [rows, 2 * rank], doubled));
+        float[] bothA = [.. Read(trainer, a), .. secondA];
+        tensors.Add(SafetensorsWriter.FromSingles(AdapterBuilder.Prefix + a.Name, [2 * rank, a.Value.Columns], bothA));
+        tensors.Add(SafetensorsWriter.FromSingles(AdapterBuilder.Prefix + b.Name, [rows, 2 * rank], doubled));
     }
 
     private static void AddKept(Trainer trainer, AdaLoraMethod module, bool[] mask, List<SafetensorsWriter.Tensor> tensors)

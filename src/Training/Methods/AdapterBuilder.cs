@@ -13,6 +13,12 @@ internal sealed class AdapterBuilder
     /// <summary>What PEFT writes before every module's path.</summary>
     public const string Prefix = "base_model.model.";
 
+    /// <summary>What PEFT writes behind the path for A.</summary>
+    public const string DownSuffix = ".lora_A.weight";
+
+    /// <summary>What PEFT writes behind the path for B.</summary>
+    public const string UpSuffix = ".lora_B.weight";
+
     private readonly IComputeBackend _backend;
     private readonly ITrainingBackend _operations;
     private readonly TransformerModel _model;
@@ -20,6 +26,7 @@ internal sealed class AdapterBuilder
     private readonly TrainedWeights _trained;
     private readonly StartValues _start;
     private readonly bool _freezesA;
+    private readonly Dictionary<SharingGroup, LoraMethod> _shared = [];
     private (Parameter A, Parameter B)? _projections;
 
     /// <param name="backend">Where the parameters live.</param>
@@ -62,6 +69,11 @@ internal sealed class AdapterBuilder
             throw new AdapterFormatException(PeftImporter.ConfigFileName, "target_modules", $"modules of {shape.Name}", "no module of it");
         }
 
+        if (_recipe.LoraDrop is { } drop)
+        {
+            CheckShared(drop, targets);
+        }
+
         if (Config.Method == AdapterMethod.Vera)
         {
             _projections = CreateProjections(targets);
@@ -85,23 +97,15 @@ internal sealed class AdapterBuilder
         AdapterMethod.Ia3 => CreateIa3(module),
         _ when module.Kind == ModuleKind.Embedding => CreateEmbeddingLora(module),
         _ when _recipe.StartsFromBase => CreateResidualLora(module),
+        _ when _recipe.DeltaLora is { } delta => CreateDeltaLora(module, delta),
+        _ when _recipe.LoraDrop?.SharedModules!.Contains(module.Path) == true => CreateSharedLora(module),
         _ => CreateLora(module),
     };
 
     private ModuleMethod CreateLora(ModuleShape module)
     {
-        int rank = Config.RankOf(module.Path);
         float scale = (float)Config.ScaleOf(module.Path);
-        Parameter a = Create(
-            module.Path + ".lora_A.weight",
-            [rank, module.InFeatures],
-            ParameterKind.Plain,
-            () => _recipe.Initialisation == "gaussian"
-                ? _start.Normal((long)rank * module.InFeatures, 1.0 / rank)
-                : _start.KaimingUniform((long)rank * module.InFeatures, module.InFeatures),
-            !_freezesA);
-        Parameter b = Create(
-            module.Path + ".lora_B.weight", [module.OutFeatures, rank], ParameterKind.Up, () => new float[(long)module.OutFeatures * rank]);
+        (Parameter a, Parameter b) = CreatePair(module);
         if (!Config.UsesDora)
         {
             return new LoraMethod(a, b, scale, _recipe.Dropout);
@@ -111,6 +115,63 @@ internal sealed class AdapterBuilder
         Parameter magnitude = CreateVector(
             module.Path + ".lora_magnitude_vector", [module.OutFeatures], () => RowNorms(matrix, firstRow, a, b, scale));
         return new DoraMethod(_backend, a, b, magnitude, matrix, firstRow, scale);
+    }
+
+    private (Parameter A, Parameter B) CreatePair(ModuleShape module)
+    {
+        int rank = Config.RankOf(module.Path);
+        Parameter a = Create(
+            module.Path + DownSuffix,
+            [rank, module.InFeatures],
+            ParameterKind.Plain,
+            () => _recipe.Initialisation == "gaussian"
+                ? _start.Normal((long)rank * module.InFeatures, 1.0 / rank)
+                : _start.KaimingUniform((long)rank * module.InFeatures, module.InFeatures),
+            !_freezesA);
+        Parameter b = Create(
+            module.Path + UpSuffix, [module.OutFeatures, rank], ParameterKind.Up, () => new float[(long)module.OutFeatures * rank]);
+        return (a, b);
+    }
+
+    private DeltaLoraMethod CreateDeltaLora(ModuleShape module, DeltaLoraConfig config)
+    {
+        (Parameter a, Parameter b) = CreatePair(module);
+        return new DeltaLoraMethod(a, b, Anchor(a), Anchor(b), (float)Config.ScaleOf(module.Path), config);
+
+        Parameter Anchor(Parameter parameter)
+        {
+            float[] values = new float[parameter.Count];
+            _backend.Read(parameter.Value, values);
+            ParameterPart part = new("anchor." + parameter.Name, 0, parameter.Parts[0].Shape);
+            return new Parameter(_backend, [part], values, parameter.Value.Columns, parameter.Kind, isTrained: false);
+        }
+    }
+
+    private SharedLoraMethod CreateSharedLora(ModuleShape module)
+    {
+        SharingGroup group = SharingGroup.Of(module, Config);
+        bool isOwner = !_shared.TryGetValue(group, out LoraMethod? pair);
+        if (pair is null)
+        {
+            (Parameter a, Parameter b) = CreatePair(module);
+            pair = new LoraMethod(a, b, (float)group.Scale, _recipe.Dropout);
+            _shared.Add(group, pair);
+        }
+
+        return new SharedLoraMethod(module.Path, pair, isOwner);
+    }
+
+    private static void CheckShared(LoraDropConfig drop, ModuleShape[] targets)
+    {
+        if (drop.SharedModules is null)
+        {
+            throw LoraDropConfig.Wrong(LoraDropConfig.SharedField, "the modules that LoraDropWarmUp chooses before the training", "nothing");
+        }
+
+        if (drop.SharedModules.FirstOrDefault(path => !targets.Any(module => module.Path == path)) is { } unknown)
+        {
+            throw LoraDropConfig.Wrong(LoraDropConfig.SharedField, "modules that target_modules names", unknown);
+        }
     }
 
     private float[] RowNorms(WeightMatrix matrix, int firstRow, Parameter a, Parameter b, float scale)
@@ -138,8 +199,8 @@ internal sealed class AdapterBuilder
         LowRankStart start = _recipe.Initialisation == "pissa"
             ? PissaStart.Create(weight, module.OutFeatures, module.InFeatures, rank, scale)
             : OloraStart.Create(weight, module.OutFeatures, module.InFeatures, rank, scale);
-        string pathA = module.Path + ".lora_A.weight";
-        string pathB = module.Path + ".lora_B.weight";
+        string pathA = module.Path + DownSuffix;
+        string pathB = module.Path + UpSuffix;
         Parameter a = Create(pathA, [rank, module.InFeatures], ParameterKind.Plain, () => start.A, !_freezesA);
         Parameter b = Create(pathB, [module.OutFeatures, rank], ParameterKind.Up, () => start.B);
         Parameter startA = new(
@@ -156,6 +217,12 @@ internal sealed class AdapterBuilder
 
     private EmbeddingLoraMethod CreateEmbeddingLora(ModuleShape module)
     {
+        if (_recipe.DeltaLora is not null || _recipe.LoraDrop is not null)
+        {
+            string method = _recipe.DeltaLora is not null ? DeltaLoraConfig.Field : LoraDropConfig.Field;
+            throw new AdapterFormatException(PeftImporter.ConfigFileName, "target_modules", $"linear modules with {method}", module.Path);
+        }
+
         if (Config.UsesDora)
         {
             throw new AdapterFormatException(PeftImporter.ConfigFileName, "use_dora", $"false on the embedding {module.Path}", "true");

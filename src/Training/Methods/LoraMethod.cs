@@ -29,6 +29,9 @@ internal sealed class LoraMethod : ModuleMethod
     /// <summary>s.</summary>
     public float Scale { get; }
 
+    /// <summary>Told what is added to the output, where somebody asks; LoRA-drop's importance.</summary>
+    public OutputMeter? Meter { get; set; }
+
     public override IReadOnlyList<Parameter> Parameters => [A, B];
 
     public override void Apply(GradientTape tape, TensorView x, TensorView y)
@@ -37,6 +40,13 @@ internal sealed class LoraMethod : ModuleMethod
         AdapterInput input = AdapterInput.Of(tape, x, _dropout);
         TensorView inner = tape.Take(x.Rows, A.Value.Rows);
         operations.MultiplyTransposed(1f, input.View, A.Value, inner, add: false);
+        if (Meter is { } meter)
+        {
+            TensorView change = tape.Take(y.Rows, y.Columns);
+            operations.MultiplyTransposed(Scale, inner, B.Value, change, add: false);
+            meter.Add(operations.SumOfSquares(change), change.Rows);
+        }
+
         operations.MultiplyTransposed(Scale, inner, B.Value, y, add: true);
         tape.Changed(y);
         if (!tape.IsRecording)

@@ -33,6 +33,13 @@ internal abstract class ModuleMethod : IDisposable
     {
     }
 
+    /// <summary>After the optimiser has changed the parameters.</summary>
+    /// <param name="operations">Computes on the parameters.</param>
+    /// <param name="step">Number of the step just done, from 1.</param>
+    public virtual void AfterStep(ITrainingBackend operations, int step)
+    {
+    }
+
     public virtual void Dispose()
     {
         foreach (Parameter parameter in Parameters)

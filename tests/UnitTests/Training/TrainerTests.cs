@@ -1,19 +1,16 @@
-using System.Text;
 using InferenceServer.AdapterStore;
 using InferenceServer.AdapterStore.Import;
 using InferenceServer.Cpu;
 using InferenceServer.Cpu.Training;
 using InferenceServer.Models.Merging;
-using InferenceServer.Models.Transformer;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
-using InferenceServer.Tensors.Steps;
 using InferenceServer.TestKit.Golden;
-using InferenceServer.TestKit.Models;
 using InferenceServer.Training;
 using InferenceServer.Training.Export;
 using InferenceServer.Training.Optimisation;
 using Xunit;
+using Bench = InferenceServer.UnitTests.Training.TrainingBench;
 
 namespace InferenceServer.UnitTests.Training;
 
@@ -22,8 +19,6 @@ namespace InferenceServer.UnitTests.Training;
 public sealed class TrainerTests : IDisposable
 {
     private const string Lora = """{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"]}""";
-
-    private static readonly string s_base = Path.Combine(AppContext.BaseDirectory, "Data", "golden", "fixtures", "training", "base");
 
     private readonly string _folder = Directory.CreateTempSubdirectory("trainer-").FullName;
 
@@ -148,7 +143,7 @@ public sealed class TrainerTests : IDisposable
         using Trainer trainer = bench.AllWeights();
         trainer.Step(Bench.Batch);
 
-        ModelExporter.Write(trainer, bench.Model, s_base, _folder);
+        ModelExporter.Write(trainer, bench.Model, Bench.BaseFolder, _folder);
 
         using Bench exported = new(folder: _folder);
         Tolerance.AssertClose(trainer.Logits(Bench.Tokens), exported.Serve(null), 1e-5, "logits");
@@ -335,70 +330,5 @@ public sealed class TrainerTests : IDisposable
 
         Assert.Throws<ArgumentException>(
             () => bench.Adapter("""{"peft_type": "LORA", "use_dora": true, "target_modules": ["q_proj"]}""", options: options).Dispose());
-    }
-
-    private sealed class Bench : IDisposable
-    {
-        public static readonly TrainingOptions Options = new() { LearningRate = 5e-3, MaxBatchTokens = 64, Seed = 3 };
-
-        public static readonly int[] Tokens = [29, 95, 9, 41, 4, 3, 52, 5, 15, 67];
-
-        public static readonly SupervisedBatch Batch = new(
-            [
-                new SupervisedSequence(Tokens, [-100, -100, 9, 41, 4, 3, 52, 5, 15, 67]),
-                new SupervisedSequence([76, 25, 60], [76, -100, 60]),
-                new SupervisedSequence([.. Enumerable.Range(40, 33)], [.. Enumerable.Range(40, 33)]),
-            ]);
-
-        private readonly ITrainingBackend _operations;
-        private readonly ModelHarness _harness;
-
-        public Bench(int threads = 2, WeightFormat format = WeightFormat.F32, string? folder = null)
-        {
-            Backend = new CpuBackend(new CpuOptions { ThreadCount = threads });
-            _operations = CpuTraining.Create(Backend);
-            Model = TransformerModel.Load(
-                folder ?? s_base, Backend, new ModelLoadOptions { Weights = format, MaxBatchTokens = 64, MaxSampledRows = 64 });
-            _harness = new ModelHarness(Model, Backend);
-        }
-
-        public CpuBackend Backend { get; }
-
-        public TransformerModel Model { get; }
-
-        public static AdapterRecipe Recipe(string config) => AdapterRecipe.Parse(Encoding.UTF8.GetBytes(config));
-
-        public Trainer Adapter(string config, string? start = null, TrainingOptions? options = null) =>
-            Trainer.ForAdapter(Model, Backend, _operations, Recipe(config), options ?? Options, start);
-
-        public Trainer AllWeights() => Trainer.ForAllWeights(Model, Backend, _operations, Options);
-
-        /// <summary>Logits of the tokens as the server computes them, with the adapter of a folder.</summary>
-        public float[] Serve(string? folder)
-        {
-            if (folder is null)
-            {
-                return _harness.Logits([new HarnessSequence(Tokens)])[0];
-            }
-
-            AdapterWeights weights = new PeftImporter(Model.Shape).Import(folder, "trained").Weights;
-            using DeviceAdapter adapter = Backend.CreateAdapter(weights, WeightFormat.F32);
-            return _harness.Logits([new HarnessSequence(Tokens, new LoraEntry(adapter, 1f))])[0];
-        }
-
-        public float[] Read(TensorView view)
-        {
-            float[] values = new float[view.Rows * view.Columns];
-            Backend.Read(view, values);
-            return values;
-        }
-
-        public void Dispose()
-        {
-            _harness.Dispose();
-            Model.Dispose();
-            _operations.Dispose();
-            Backend.Dispose();
-        }
     }
 }
