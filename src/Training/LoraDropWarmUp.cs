@@ -81,5 +81,5 @@ public static class LoraDropWarmUp
         return new LoraDropChoice(recipe.WithSharedModules(shared), importance);
     }
 
-    private static string PathOf(LoraMethod module) => module.A.Name[..^AdapterBuilder.DownSuffix.Length];
+    private static string PathOf(LoraMethod module) => module.A.Name[..^LoraBuilder.DownSuffix.Length];
 }

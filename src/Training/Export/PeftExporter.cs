@@ -98,8 +98,8 @@ public static class PeftExporter
     {
         (Parameter a, Parameter b) = (module.Pair.A, module.Pair.B);
         string path = AdapterBuilder.Prefix + module.Path;
-        tensors.Add(SafetensorsWriter.FromSingles(path + AdapterBuilder.DownSuffix, a.Parts[0].Shape, Read(trainer, a)));
-        tensors.Add(SafetensorsWriter.FromSingles(path + AdapterBuilder.UpSuffix, b.Parts[0].Shape, Read(trainer, b)));
+        tensors.Add(SafetensorsWriter.FromSingles(path + LoraBuilder.DownSuffix, a.Parts[0].Shape, Read(trainer, a)));
+        tensors.Add(SafetensorsWriter.FromSingles(path + LoraBuilder.UpSuffix, b.Parts[0].Shape, Read(trainer, b)));
     }
 
     /// <summary>Writes <c>A' = [a; a2], B' = [factor b, factor2 b2]</c> under the names of a and b.</summary>
