@@ -15,7 +15,7 @@ namespace InferenceServer.Training;
 /// Trains one adapter, or every weight, of a base: batches in, loss out, parameters changed. The base is read only and may serve meanwhile
 /// through another backend. One thread at a time.
 /// </summary>
-public sealed class Trainer : IDisposable
+public sealed partial class Trainer : IDisposable
 {
     private const int BlockSize = 16;
 
@@ -188,13 +188,16 @@ public sealed class Trainer : IDisposable
     }
 
     /// <summary>Loss of a batch as it is now; nothing changes. AdaLoRA's orthogonality term is included, as in PEFT.</summary>
-    public double Evaluate(SupervisedBatch batch)
+    public double Evaluate(SupervisedBatch batch) => EvaluateTokens(batch) + (_orthogonality?.Add(withGradients: false) ?? 0);
+
+    /// <summary>Mean over a batch's labelled tokens of -ln of their probability, as it is now; nothing changes.</summary>
+    public double EvaluateTokens(SupervisedBatch batch)
     {
         ArgumentNullException.ThrowIfNull(batch);
         TensorView logits = Forward(batch, isRecording: false);
         double loss = _operations.CrossEntropy(logits, LabelSpan, 1f, _tape.Take(logits.Rows, logits.Columns)) / batch.LabelCount;
         _tape.Reset();
-        return loss + (_orthogonality?.Add(withGradients: false) ?? 0);
+        return loss;
     }
 
     /// <summary>Logits of every position of one sequence, <c>[tokens, V]</c> row-major.</summary>

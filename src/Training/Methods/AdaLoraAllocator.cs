@@ -1,4 +1,5 @@
 using InferenceServer.Tensors;
+using InferenceServer.Training.Checkpoints;
 
 namespace InferenceServer.Training.Methods;
 
@@ -9,6 +10,10 @@ namespace InferenceServer.Training.Methods;
 /// </summary>
 internal sealed class AdaLoraAllocator
 {
+    private const string SensitivityPrefix = "sensitivity.";
+    private const string UncertaintyPrefix = "uncertainty.";
+    private const string KeptPrefix = "kept.";
+
     private readonly IComputeBackend _backend;
     private readonly AdaLoraSchedule _schedule;
     private readonly AdaLoraMethod[] _modules;
@@ -54,6 +59,53 @@ internal sealed class AdaLoraAllocator
             Kept = Choose(budget);
             Prune(Kept);
         }
+    }
+
+    /// <summary>Adds the averages and the choice to a checkpoint.</summary>
+    public void CaptureState(TrainerState state)
+    {
+        foreach ((Parameter parameter, (float[] sensitivity, float[] uncertainty)) in _averages)
+        {
+            state.Tensors.Add(SensitivityPrefix + parameter.Name, [.. sensitivity]);
+            state.Tensors.Add(UncertaintyPrefix + parameter.Name, [.. uncertainty]);
+        }
+
+        foreach ((string name, bool[] mask) in Kept ?? new Dictionary<string, bool[]>())
+        {
+            state.Tensors.Add(KeptPrefix + name, [.. mask.Select(isKept => isKept ? 1f : 0f)]);
+        }
+    }
+
+    /// <summary>Takes both from a checkpoint.</summary>
+    /// <exception cref="InvalidDataException">It is of other modules; nothing has changed.</exception>
+    public void RestoreState(TrainerState state)
+    {
+        Dictionary<Parameter, (float[] Sensitivity, float[] Uncertainty)> averages = [];
+        foreach (Parameter parameter in _modules.SelectMany(module => module.Parameters))
+        {
+            if (state.Tensors.ContainsKey(SensitivityPrefix + parameter.Name))
+            {
+                float[] sensitivity = state.Get(SensitivityPrefix + parameter.Name, parameter.Count);
+                averages.Add(parameter, (sensitivity, state.Get(UncertaintyPrefix + parameter.Name, parameter.Count)));
+            }
+        }
+
+        Dictionary<string, bool[]> kept = new(StringComparer.Ordinal);
+        foreach (Parameter values in _modules.Select(module => module.Values))
+        {
+            if (state.Tensors.ContainsKey(KeptPrefix + values.Name))
+            {
+                kept.Add(values.Name, [.. state.Get(KeptPrefix + values.Name, values.Count).Select(value => value != 0)]);
+            }
+        }
+
+        _averages.Clear();
+        foreach ((Parameter parameter, (float[] Sensitivity, float[] Uncertainty) average) in averages)
+        {
+            _averages.Add(parameter, average);
+        }
+
+        Kept = kept.Count > 0 ? kept : null;
     }
 
     private void UpdateScores(Parameter parameter, float gradientFactor)

@@ -11,7 +11,6 @@ internal sealed class AdamOptimizer : IDisposable
     private readonly Dictionary<Parameter, (TensorView First, TensorView Second)> _moments = [];
     private readonly List<DeviceBuffer> _buffers = [];
     private readonly IReadOnlyList<ParameterGroup> _groups;
-    private int _stepCount;
 
     /// <param name="backend">Where the moments live.</param>
     /// <param name="operations">Computes the steps.</param>
@@ -35,24 +34,30 @@ internal sealed class AdamOptimizer : IDisposable
         }
     }
 
+    /// <summary>Steps done; set to go on from a checkpoint.</summary>
+    public int StepCount { get; set; }
+
     /// <summary>Learning rate of each group at the step to come.</summary>
     public IReadOnlyList<double> LearningRates
     {
         get
         {
-            double factor = LearningRateSchedule.Factor(_options.Schedule, _stepCount, _options.WarmUpSteps, _options.TotalSteps);
+            double factor = LearningRateSchedule.Factor(_options.Schedule, StepCount, _options.WarmUpSteps, _options.TotalSteps);
             return [.. _groups.Select(group => group.LearningRate * factor)];
         }
     }
+
+    /// <summary>The two moments of a trained parameter.</summary>
+    public (TensorView First, TensorView Second) MomentsOf(Parameter parameter) => _moments[parameter];
 
     /// <summary>Changes all parameters by their gradients.</summary>
     /// <param name="gradientFactor">Factor of all gradients (clipping).</param>
     public void Step(float gradientFactor)
     {
         IReadOnlyList<double> rates = LearningRates;
-        _stepCount++;
-        double firstCorrection = 1 - Math.Pow(_options.Beta1, _stepCount);
-        double rootCorrection = Math.Sqrt(1 - Math.Pow(_options.Beta2, _stepCount));
+        StepCount++;
+        double firstCorrection = 1 - Math.Pow(_options.Beta1, StepCount);
+        double rootCorrection = Math.Sqrt(1 - Math.Pow(_options.Beta2, StepCount));
         bool isLoraFa = _options.Optimizer == OptimizerKind.LoraFa;
         for (int i = 0; i < _groups.Count; i++)
         {

@@ -107,7 +107,8 @@ public sealed class DatasetTests
 
         Assert.Equal(3, error.Line);
         Assert.Equal(field, error.Field);
-        Assert.StartsWith(field is null ? "set.jsonl, line 3: " : $"set.jsonl, line 3, field '{field}': ", error.Message, StringComparison.Ordinal);
+        string place = field is null ? "set.jsonl, line 3: " : $"set.jsonl, line 3, field '{field}': ";
+        Assert.StartsWith(place, error.Message, StringComparison.Ordinal);
         Assert.Contains(reason, error.Message, StringComparison.Ordinal);
     }
 
@@ -166,7 +167,8 @@ public sealed class DatasetTests
         string text = "\uFEFF{\"text\": \"abc\"}\r\n\n  {\"text\": \"d\"}\t\n{\"text\": \"efghijklmnopqrstuvwxyz\"}";
         using DripStream stream = new(Encoding.UTF8.GetBytes(text), bytesPerRead);
 
-        (int, string)[] lines = [.. JsonLines.Read(stream, "set.jsonl", 64).Select(line => (line.Line, Encoding.UTF8.GetString(line.Bytes.Span)))];
+        (int, string)[] lines =
+            [.. JsonLines.Read(stream, "set.jsonl", 64).Select(line => (line.Line, Encoding.UTF8.GetString(line.Bytes.Span)))];
 
         Assert.Equal(
             [(1, """{"text": "abc"}"""), (3, """{"text": "d"}"""), (4, """{"text": "efghijklmnopqrstuvwxyz"}""")],
