@@ -11,6 +11,9 @@ public sealed partial class Trainer
     /// <summary>Steps done.</summary>
     public int StepCount => _stepCount;
 
+    /// <summary>How it optimises, and how large a batch may be.</summary>
+    public TrainingOptions Options => _options;
+
     /// <summary>What must be the same for a resumed run to be the one that was interrupted: options and recipe, by name.</summary>
     internal IEnumerable<KeyValuePair<string, string>> Conditions =>
         JsonSerializer.SerializeToElement(_options).EnumerateObject()
@@ -53,6 +56,7 @@ public sealed partial class Trainer
     internal void RestoreState(TrainerState state)
     {
         List<(DeviceBuffer Buffer, float[] Values)> writes = [];
+        HashSet<Parameter> followers = [.. Modules.SelectMany(module => module.Followers)];
         int number = 0;
         foreach (Parameter parameter in StoredParameters)
         {
@@ -63,6 +67,10 @@ public sealed partial class Trainer
                 (TensorView first, TensorView second) = _optimizer.MomentsOf(parameter);
                 writes.Add((first.Buffer, state.Get("first moment." + name, parameter.Count)));
                 writes.Add((second.Buffer, state.Get("second moment." + name, parameter.Count)));
+            }
+
+            if (parameter.IsTrained || followers.Contains(parameter))
+            {
                 writes.Add((parameter.ValueBuffer, values));
             }
             else if (!ReadValues(parameter.Value).AsSpan().SequenceEqual(values))

@@ -1,8 +1,9 @@
 namespace InferenceServer.Training.Data;
 
 /// <summary>
-/// Gives out a data set as batches, again and again: every epoch each sample once, in an order drawn from the seed and the epoch. Samples are
-/// packed one behind the other up to a budget of tokens, each a sequence of its own, so that there is no padding and none sees another.
+/// Gives out a data set as batches, again and again: every epoch each sample once, in an order drawn from the seed and the epoch.
+/// Samples are packed one behind the other up to a budget of tokens, each a sequence of its own, so that there is no padding and none
+/// sees another.
 /// </summary>
 public sealed class BatchSource
 {

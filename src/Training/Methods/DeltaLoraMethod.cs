@@ -45,6 +45,8 @@ internal sealed class DeltaLoraMethod : ModuleMethod
     /// <summary>With the anchors, without which a run cannot go on.</summary>
     public override IReadOnlyList<Parameter> Parameters => [A, B, AnchorA, AnchorB];
 
+    public override IReadOnlyList<Parameter> Followers => [AnchorA, AnchorB];
+
     public override void Apply(GradientTape tape, TensorView x, TensorView y)
     {
         ITrainingBackend operations = tape.Operations;

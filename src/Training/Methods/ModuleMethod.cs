@@ -9,6 +9,9 @@ internal abstract class ModuleMethod : IDisposable
     /// <summary>The parameters, in the order of the exported file; frozen ones that the file needs included.</summary>
     public abstract IReadOnlyList<Parameter> Parameters { get; }
 
+    /// <summary>Those that are not trained and yet change from step to step.</summary>
+    public virtual IReadOnlyList<Parameter> Followers => [];
+
     /// <summary>Whether the module's input is scaled.</summary>
     public virtual bool ScalesInput => false;
 

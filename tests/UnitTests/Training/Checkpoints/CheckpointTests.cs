@@ -18,6 +18,12 @@ public sealed class CheckpointTests : IDisposable
          "target_modules": ["q_proj", "down_proj"]}
         """;
 
+    private const string DeltaLoraEarly =
+        """{"peft_type": "LORA", "r": 4, "delta_lora_config": {"ratio": 0.5, "warm_up_steps": 2}, "target_modules": ["q_proj"]}""";
+
+    private const string DeltaLoraLate =
+        """{"peft_type": "LORA", "r": 4, "delta_lora_config": {"ratio": 0.5, "warm_up_steps": 6}, "target_modules": ["q_proj"]}""";
+
     private readonly string _folder = Directory.CreateTempSubdirectory("checkpoint-").FullName;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
@@ -30,6 +36,8 @@ public sealed class CheckpointTests : IDisposable
     [InlineData("""{"peft_type": "LORA", "r": 4, "use_dora": true, "target_modules": ["q_proj"]}""", OptimizerKind.AdamW)]
     [InlineData("""{"peft_type": "VERA", "r": 8, "vera_dropout": 0.2, "target_modules": ["q_proj", "down_proj"]}""", OptimizerKind.AdamW)]
     [InlineData("""{"peft_type": "LORA", "r": 3, "init_lora_weights": "olora", "target_modules": ["q_proj"]}""", OptimizerKind.AdamW)]
+    [InlineData(DeltaLoraLate, OptimizerKind.AdamW)]
+    [InlineData(DeltaLoraEarly, OptimizerKind.AdamW)]
     [InlineData(null, OptimizerKind.AdamW)]
     public void Four_steps_resumed_for_four_more_are_eight_steps_in_every_bit(string? config, OptimizerKind optimizer)
     {
