@@ -84,8 +84,28 @@ public sealed class TrainingRun
         {
             string last = _checkpoints.Latest is { } folder ? $"the last good checkpoint is '{folder}'" : "there is no checkpoint";
             TrainingFailedException failure = new($"{error.Message}; {last}", error);
-            Tell(new RunFailed(failure.Message) { Time = Now, Step = _trainer.StepCount });
+            TellFailure(failure.Message);
             throw failure;
+        }
+        catch (CheckpointException error)
+        {
+            TellFailure(error.Message);
+            throw;
+        }
+
+        void TellFailure(string reason)
+        {
+            RunFailed failed = new(reason) { Time = Now, Step = _trainer.StepCount };
+            try
+            {
+                log.Write(failed);
+            }
+            catch (IOException)
+            {
+                // The disk that refused a checkpoint refuses this line too; what is thrown says more.
+            }
+
+            watcher?.Invoke(failed);
         }
 
         void Tell(TrainingEvent happened)

@@ -57,6 +57,12 @@ public sealed class CheckpointTests : IDisposable
         Assert.Equal(whole.Bits(), second.Bits());
         Assert.Equal(whole.Trainer.KeptComponents, second.Trainer.KeptComponents);
         Assert.NotEqual(first.Bits(), second.Bits());
+
+        // Moments and averages too: what they decide may be the same by chance.
+        TrainerState expected = whole.Trainer.CaptureState();
+        TrainerState found = second.Trainer.CaptureState();
+        Assert.Equal(expected.ForwardCount, found.ForwardCount);
+        Assert.Equal(expected.Tensors, found.Tensors);
     }
 
     [Fact]

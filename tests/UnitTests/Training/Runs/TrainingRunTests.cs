@@ -203,6 +203,20 @@ public sealed class TrainingRunTests : IDisposable
     }
 
     [Fact]
+    public void A_checkpoint_that_cannot_be_written_is_told_and_names_its_place()
+    {
+        File.WriteAllText(Path.Combine(_folder, "checkpoints"), "in the way");
+        using RunBench bench = new(Lora);
+        List<TrainingEvent> events = [];
+
+        CheckpointException error = Assert.Throws<CheckpointException>(() => Create(bench, _folder).Run(events.Add));
+
+        Assert.Contains(Path.Combine(_folder, "checkpoints"), error.Message, StringComparison.Ordinal);
+        Assert.Equal((3, error.Message), (events[^1].Step, Assert.IsType<RunFailed>(events[^1]).Reason));
+        Assert.Contains("\"event\":\"failure\"", File.ReadAllLines(Path.Combine(_folder, TrainingRun.LogName))[^1], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Other_data_or_another_order_does_not_go_on_with_a_run()
     {
         using RunBench bench = new(Lora);
