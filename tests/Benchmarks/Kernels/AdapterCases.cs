@@ -1,7 +1,7 @@
-using InferenceServer.TestKit.ReferenceMaths;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 using InferenceServer.Tensors.Steps;
+using InferenceServer.TestKit.ReferenceMaths;
 
 namespace InferenceServer.Benchmarks.Kernels;
 

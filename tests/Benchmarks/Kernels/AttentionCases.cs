@@ -1,6 +1,6 @@
-using InferenceServer.TestKit.ReferenceMaths;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Steps;
+using InferenceServer.TestKit.ReferenceMaths;
 
 namespace InferenceServer.Benchmarks.Kernels;
 

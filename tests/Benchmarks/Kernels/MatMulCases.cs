@@ -1,5 +1,5 @@
-using InferenceServer.TestKit.ReferenceMaths;
 using InferenceServer.Tensors;
+using InferenceServer.TestKit.ReferenceMaths;
 
 namespace InferenceServer.Benchmarks.Kernels;
 

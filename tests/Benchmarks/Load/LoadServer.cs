@@ -5,7 +5,6 @@ using InferenceServer.Protocol.V1;
 using InferenceServer.Server.Hosting;
 using InferenceServer.TestKit.TinyModel;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.Benchmarks.Load;
 
