@@ -37,9 +37,9 @@ internal sealed class LoadServer : IAsyncDisposable
         string[] arguments =
         [
             "--model", modelFolder, "--data", Path.Combine(folder.FullName, "data"), "--grpc", "http://127.0.0.1:0", "--http", ServerOptions.None,
-            "--max-running", Math.Max(64, options.Concurrency).ToString(CultureInfo.InvariantCulture),
+            "--max-running", Math.Max(64, options.Concurrency).ToString(CultureInfo.InvariantCulture), "--log-level", "none",
         ];
-        InferenceServerHost host = InferenceServerHost.Build(arguments, builder => builder.Logging.ClearProviders());
+        InferenceServerHost host = InferenceServerHost.Build(arguments);
         await host.StartAsync();
         await host.Ready;
         LoadServer server = new(folder, host);
