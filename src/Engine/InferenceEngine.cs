@@ -314,13 +314,16 @@ public sealed class InferenceEngine : IAsyncDisposable
         }
 
         long blockBytes = model.Transformer.KvShape(1, scheduler.KvBlockSize).ElementsPerBlock * sizeof(float);
+        long blocksEach = (model.Transformer.MaxModelLength + scheduler.KvBlockSize - 1) / scheduler.KvBlockSize;
+        long usable = scheduler.MaxRunningSequences * blocksEach;
         long count = options.KvCacheBytes / blockBytes;
         return count switch
         {
             0 => throw new ArgumentException($"{nameof(EngineOptions.KvCacheBytes)} {options.KvCacheBytes} is less than one KV block of {blockBytes} bytes"),
 
-            // Block and token numbers are ints.
-            _ => (int)Math.Min(count, int.MaxValue / 2 / scheduler.KvBlockSize),
+            // A small model would never fill the bytes: what all running sequences can use at full length is enough. Block and token
+            // numbers are ints.
+            _ => (int)Math.Min(Math.Min(count, usable), int.MaxValue / 2 / scheduler.KvBlockSize),
         };
     }
 

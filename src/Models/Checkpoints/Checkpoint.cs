@@ -23,12 +23,6 @@ public sealed class Checkpoint : IDisposable
         _byTensor = byTensor;
     }
 
-    /// <summary>Names of all tensors.</summary>
-    public IReadOnlyCollection<string> Names => _byTensor.Keys;
-
-    /// <summary>Bytes of all files.</summary>
-    public long ByteCount => _files.Sum(file => file.Header.DataStart + file.Entries.Values.Sum(entry => entry.ByteCount));
-
     /// <summary>Opens the checkpoint of a folder and checks every header.</summary>
     /// <exception cref="ModelFormatException">A file is missing or broken.</exception>
     public static Checkpoint Open(string folder)

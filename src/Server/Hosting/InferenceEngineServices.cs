@@ -35,29 +35,11 @@ internal static class InferenceEngineServices
             model,
             provider.GetRequiredService<IComputeBackend>(),
             provider.GetRequiredService<AdapterAccess>(),
-            WithoutUnusableBlocks(provider.GetRequiredService<IOptions<EngineOptions>>().Value, scheduler, model),
+            provider.GetRequiredService<IOptions<EngineOptions>>().Value,
             scheduler,
             provider.GetRequiredService<IOptions<MergeOptions>>().Value,
             provider.GetRequiredService<TimeProvider>(),
             provider.GetRequiredService<ILogger<InferenceEngine>>());
-    }
-
-    /// <summary>
-    /// A small model would never fill the default's bytes: as many blocks as all running sequences at full length can use are enough.
-    /// </summary>
-    private static EngineOptions WithoutUnusableBlocks(EngineOptions options, SchedulerOptions scheduler, LanguageModel model)
-    {
-        long blockBytes = model.Transformer.KvShape(1, scheduler.KvBlockSize).ElementsPerBlock * sizeof(float);
-        long blocksEach = (model.Transformer.MaxModelLength + scheduler.KvBlockSize - 1) / scheduler.KvBlockSize;
-        long usable = scheduler.MaxRunningSequences * blocksEach;
-        return options.KvBlocks is null && usable < options.KvCacheBytes / blockBytes
-            ? new EngineOptions
-            {
-                KvBlocks = (int)usable,
-                KvCacheBytes = options.KvCacheBytes,
-                MaxReportedAdapters = options.MaxReportedAdapters,
-            }
-            : options;
     }
 
     private static LanguageModel LoadModel(IServiceProvider provider)
