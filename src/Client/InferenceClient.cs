@@ -7,8 +7,8 @@ using InferenceServer.Protocol.V1;
 namespace InferenceServer.Client;
 
 /// <summary>
-/// A client of one server: text generation with any adapter, and (<see cref="Adapters"/>) the adapters themselves. Thread-safe; keep
-/// one and share it, its calls share one connection. A refused or failed call throws <see cref="InferenceException"/>; a cancelled one
+/// A client of one server: text generation with any adapter, (<see cref="Adapters"/>) the adapters themselves, and
+/// (<see cref="Training"/>) their training. Thread-safe; keep one and share it, its calls share one connection. A refused or failed call throws <see cref="InferenceException"/>; a cancelled one
 /// <see cref="OperationCanceledException"/>.
 /// </summary>
 public sealed class InferenceClient : IDisposable
@@ -29,6 +29,7 @@ public sealed class InferenceClient : IDisposable
         _generation = new GenerationService.GenerationServiceClient(_channel);
         _server = new ServerService.ServerServiceClient(_channel);
         Adapters = new AdapterClient(new AdapterService.AdapterServiceClient(_channel), _options.Timeout);
+        Training = new TrainingClient(new TrainingService.TrainingServiceClient(_channel), _options);
     }
 
     /// <summary>A client of the server at <paramref name="address"/>, for example http://127.0.0.1:5100.</summary>
@@ -39,6 +40,9 @@ public sealed class InferenceClient : IDisposable
 
     /// <summary>Upload, look at, place, merge and remove adapters.</summary>
     public AdapterClient Adapters { get; }
+
+    /// <summary>Train adapters on the server: start, watch and administer jobs.</summary>
+    public TrainingClient Training { get; }
 
     /// <summary>
     /// Streams a generation as the server sends it: the first message has <see cref="GenerateResponse.Started"/>, the last one

@@ -15,6 +15,12 @@ public sealed record InferenceClientOptions
     /// </summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromMinutes(5);
 
+    /// <summary>
+    /// How long <see cref="TrainingClient.WatchAsync"/> tries to reach a server that it lost; default 2 minutes, enough for a restart with
+    /// a large model. Zero ends a watch with its connection.
+    /// </summary>
+    public TimeSpan WatchPatience { get; init; } = TimeSpan.FromMinutes(2);
+
     /// <summary>The handler under the connection, for tests or own certificates; not disposed with the client.</summary>
     public HttpMessageHandler? HttpHandler { get; init; }
 
