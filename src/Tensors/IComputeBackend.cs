@@ -75,7 +75,8 @@ public interface IComputeBackend : IDisposable
 
     /// <summary>
     /// Adds each group's adapters to the output of a linear module:
-    /// <c>y[rows] = (1 + sum w_i (OutputScale_i - 1)) * y[rows] + sum w_i (B_i (A_i x[rows]) + OutputBias_i)</c>.
+    /// <c>y[rows] = (1 + sum w_i (OutputScale_i - 1)) * y[rows] + sum w_i (B_i (g_i A_i x[rows]) + OutputBias_i)</c>, where g_i is 1 or,
+    /// for each row by its own x, the weights of the adapter's <see cref="RankGate"/>.
     /// Groups are those of <paramref name="batch"/>; adapters that leave the module alone add nothing here, those that replace it only
     /// their OutputBias.
     /// </summary>

@@ -51,6 +51,7 @@ internal static unsafe class AdapterPacker
             Format = format,
             A = delta.Rank > 0 ? PackA(delta.A!, format, label) : null,
             B = delta.Rank > 0 ? PackB(delta.B!, format, label) : null,
+            Gate = delta.Gate is null ? null : PackGate(delta.Gate, label),
             OutputScale = delta.OutputScale is null ? null : PackVector(delta.OutputScale, label),
             InputScale = delta.InputScale is null ? null : PackVector(delta.InputScale, label),
             OutputBias = delta.OutputBias is null ? null : PackBuffer(delta.OutputBias, label),
@@ -70,6 +71,11 @@ internal static unsafe class AdapterPacker
         }
 
         Require(delta.A is null || delta.A.Rows == delta.B!.Columns, $"{label}: A has {delta.A?.Rows} rows, B {delta.B?.Columns} columns");
+        if (delta.Gate is RankGate gate)
+        {
+            Validate(gate, delta.A, label);
+        }
+
         RequireFull(delta.A, $"A of {label}");
         RequireFull(delta.B, $"B of {label}");
         RequireFull(delta.Replacement, $"replacement of {label}");
@@ -86,6 +92,28 @@ internal static unsafe class AdapterPacker
                 Require(tokens[i] >= 0 && (i == 0 || tokens[i] > tokens[i - 1]), $"{label}: replaced tokens are not ascending at {tokens[i]}");
             }
         }
+    }
+
+    private static void Validate(RankGate gate, HostMatrix? a, string label)
+    {
+        int blocks = gate.BlockRanks.Length;
+        Require(a is not null, $"{label} has a gate without A");
+        Require(blocks is >= 1 and <= RankGate.MaxBlocks, $"{label}: {blocks} blocks are not between 1 and {RankGate.MaxBlocks}");
+        long ranks = 0;
+        foreach (int rank in gate.BlockRanks)
+        {
+            Require(rank >= 0, $"{label}: a block of rank {rank}");
+            ranks += rank;
+        }
+
+        Require(ranks == a!.Rows, $"{label}: the blocks have {ranks} ranks, A {a.Rows}");
+        Require(
+            gate.Weight.Rows == blocks && gate.Weight.Columns == a.Columns,
+            $"gate of {label} is [{gate.Weight.Rows}, {gate.Weight.Columns}], not [{blocks}, {a.Columns}]");
+        RequireFull(gate.Weight, $"gate of {label}");
+        RequireLength(gate.Bias, blocks, $"gate bias of {label}");
+        Require(gate.Temperature > 0 && float.IsFinite(gate.Temperature), $"{label}: the gate's temperature {gate.Temperature} is not above 0");
+        Require(gate.TopK >= 1 && gate.TopK <= blocks, $"{label}: the gate's top {gate.TopK} of {blocks} blocks");
     }
 
     private static void RequireFull(HostMatrix? matrix, string name) => Require(
@@ -134,6 +162,15 @@ internal static unsafe class AdapterPacker
 
         return block;
     }
+
+    private static AdapterGate PackGate(RankGate gate, string label) => new()
+    {
+        BlockRanks = gate.BlockRanks,
+        Weight = PackA(gate.Weight, WeightFormat.F32, $"the gate of {label}"),
+        Bias = gate.Bias is null ? null : PackVector(gate.Bias, $"the gate of {label}"),
+        Temperature = gate.Temperature,
+        TopK = gate.TopK,
+    };
 
     private static NativeBlock PackVector(float[] values, string label)
     {

@@ -27,6 +27,9 @@ internal sealed unsafe class AdapterPart : IDisposable
     /// <summary>Up projection in panels of 32 outputs, zeros beyond the last.</summary>
     public NativeBlock? B { get; init; }
 
+    /// <summary>Weighs blocks of the ranks, or null.</summary>
+    public AdapterGate? Gate { get; init; }
+
     /// <summary>Factor of the base's output, padded to 16.</summary>
     public NativeBlock? OutputScale { get; init; }
 
@@ -59,7 +62,7 @@ internal sealed unsafe class AdapterPart : IDisposable
 
     /// <summary>Native bytes of all of it.</summary>
     public long ByteCount =>
-        (A?.ByteCount ?? 0) + (B?.ByteCount ?? 0) + (OutputScale?.ByteCount ?? 0) + (InputScale?.ByteCount ?? 0)
+        (A?.ByteCount ?? 0) + (B?.ByteCount ?? 0) + (Gate?.ByteCount ?? 0) + (OutputScale?.ByteCount ?? 0) + (InputScale?.ByteCount ?? 0)
         + (OutputBias?.ByteCount ?? 0) + (Replacement?.ByteCount ?? 0) + (NormWeight?.ByteCount ?? 0) + (ReplacedRows?.ByteCount ?? 0);
 
     public static int RoundUp(int count) => (count + Lanes - 1) / Lanes * Lanes;
@@ -68,6 +71,7 @@ internal sealed unsafe class AdapterPart : IDisposable
     {
         A?.Dispose();
         B?.Dispose();
+        Gate?.Dispose();
         OutputScale?.Dispose();
         InputScale?.Dispose();
         OutputBias?.Dispose();

@@ -11,7 +11,7 @@ namespace InferenceServer.Cpu.Kernels;
 
 /// <summary>
 /// Adds the groups' adapters to a module's output:
-/// <c>y = (1 + sum w_i (OutputScale_i - 1)) y + sum w_i (B_i (A_i x) + OutputBias_i)</c>, entry after entry.
+/// <c>y = (1 + sum w_i (OutputScale_i - 1)) y + sum w_i (B_i (g_i A_i x) + OutputBias_i)</c>, entry after entry; g_i is 1 without a gate.
 /// </summary>
 /// <remarks>
 /// A work item is up to <see cref="GroupRows.RowsPerPiece"/> rows of one group, from the scale to the last entry, so groups with different
@@ -50,7 +50,7 @@ internal sealed unsafe class ApplyAdapters<TSimd, TVector> : ParallelJob
                 if (part is not null)
                 {
                     Validate(part, entry.Adapter, module, x, y);
-                    work += (long)group.RowCount * ((part.Rank * ((long)x.Columns + y.Columns)) + y.Columns);
+                    work += (long)group.RowCount * ((part.Rank * ((long)x.Columns + y.Columns)) + ((part.Gate?.Blocks ?? 0) * (long)x.Columns) + y.Columns);
                 }
             }
         }
@@ -125,11 +125,18 @@ internal sealed unsafe class ApplyAdapters<TSimd, TVector> : ParallelJob
     {
         int hStride = AdapterPart.RoundUp(part.Rank);
         int tileFloats = Expand<TSimd, TVector, TElement>.TileFloats(piece.RowCount);
-        float* tile = _scratch.Get(worker, tileFloats + ((long)piece.RowCount * hStride));
+        int gStride = AdapterPart.RoundUp(part.Gate?.Blocks ?? 0);
+        float* tile = _scratch.Get(worker, tileFloats + ((long)piece.RowCount * (hStride + gStride)));
         float* h = tile + tileFloats;
         float* x = _x.At(piece.FirstRow);
         Shrink<TSimd, TVector, TElement>.Apply(
             piece.RowCount, x, _x.Stride, part.A!.Pointer, part.AStride, part.Rank, _inputs, weight, h, hStride);
+        if (part.Gate is AdapterGate gate)
+        {
+            float* g = h + ((nint)piece.RowCount * hStride);
+            GateBlocks<TSimd, TVector>.Apply(piece.RowCount, x, _x.Stride, gate, part.AStride, _inputs, g, gStride, h, hStride);
+        }
+
         Expand<TSimd, TVector, TElement>.Apply(
             piece.RowCount, h, hStride, part.B!.Pointer, part.Rank, _outputs, _y.At(piece.FirstRow), _y.Stride, tile);
     }

@@ -80,6 +80,11 @@ internal sealed unsafe class ApplyEmbeddingAdapters<TSimd, TVector> : ParallelJo
 
     private void Validate(AdapterPart part, DeviceAdapter adapter, int module, int columns)
     {
+        if (part.Gate is not null)
+        {
+            throw new ArgumentException($"embedding module {module} of '{adapter.Label}' has a gate, and an embedding no input to weigh its blocks by");
+        }
+
         int hidden = part.ReplacedRows is not null ? part.ReplacedColumns : part.Replacement?.Columns ?? part.OutFeatures;
         int vocabulary = part.Replacement?.Rows ?? (part.Rank > 0 ? part.InFeatures : int.MaxValue);
         if (hidden != columns || (part.Rank > 0 && part.OutFeatures != columns) || _step.TokenRange.Max >= vocabulary || _step.TokenRange.Min < 0)

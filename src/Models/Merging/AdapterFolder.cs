@@ -16,6 +16,7 @@ internal static class AdapterFolder
 
     public static FoldedAdapter Fold(IComputeBackend backend, IEnumerable<Linear> linears, AdapterWeights weights, WeightFormat format)
     {
+        RefuseGates(linears, weights);
         LowRankDelta?[] inverse = new LowRankDelta?[weights.Deltas.Count];
         LowRankDelta?[] residual = [.. weights.Deltas];
         List<KeyValuePair<Linear, WeightMatrix>> folded = [];
@@ -62,6 +63,19 @@ internal static class AdapterFolder
             new AdapterWeights($"inverse of {weights.Label}", inverse),
             new AdapterWeights($"rest of {weights.Label}", residual),
             modules);
+    }
+
+    // Which part of B A a row takes depends on the row: no weight holds that.
+    private static void RefuseGates(IEnumerable<Linear> linears, AdapterWeights weights)
+    {
+        foreach (LinearSlice slice in linears.SelectMany(linear => linear.Slices))
+        {
+            if (weights.Deltas[slice.Module.Index]?.Gate is not null)
+            {
+                throw new MergeException(
+                    $"'{weights.Label}' cannot be merged: it is routed, {slice.Module.Path} weighs its adapters anew for each token, so no one weight holds it");
+            }
+        }
     }
 
     private static bool IsFoldable(LowRankDelta? delta) =>

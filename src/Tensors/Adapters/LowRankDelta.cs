@@ -2,7 +2,7 @@ namespace InferenceServer.Tensors.Adapters;
 
 /// <summary>
 /// The run-time form of one adapter on one module, whatever method made it. For a linear module with base weight W and bias b:
-/// <c>y = OutputScale * (W (InputScale * x)) + B (A x) + OutputBias + b</c>. Every scale factor (alpha/r, rsLoRA, AdaLoRA's E,
+/// <c>y = OutputScale * (W (InputScale * x)) + B (g(x) A x) + OutputBias + b</c>, g being 1 without a <see cref="Gate"/>. Every scale factor (alpha/r, rsLoRA, AdaLoRA's E,
 /// VeRA's vectors, DoRA's g on the low-rank part) is folded into <see cref="B"/> at import.
 /// </summary>
 /// <remarks>
@@ -19,6 +19,9 @@ public sealed record LowRankDelta
 
     /// <summary>Up projection <c>[out, R]</c>, all scales folded in; null together with <see cref="A"/>.</summary>
     public HostMatrix? B { get; init; }
+
+    /// <summary>Weighs blocks of ranks by the input of each row (a routed adapter); null for none. Linear modules only.</summary>
+    public RankGate? Gate { get; init; }
 
     /// <summary>Factor of the base's output <c>[out]</c>, or null for ones.</summary>
     public float[]? OutputScale { get; init; }
@@ -40,6 +43,6 @@ public sealed record LowRankDelta
 
     /// <summary>Host bytes of all parts.</summary>
     public long ByteCount =>
-        (A?.ByteCount ?? 0) + (B?.ByteCount ?? 0) + (Replacement?.ByteCount ?? 0) + (ReplacedRows?.Values.ByteCount ?? 0)
+        (A?.ByteCount ?? 0) + (B?.ByteCount ?? 0) + (Gate?.ByteCount ?? 0) + (Replacement?.ByteCount ?? 0) + (ReplacedRows?.Values.ByteCount ?? 0)
         + (sizeof(float) * ((long)(OutputScale?.Length ?? 0) + (InputScale?.Length ?? 0) + (OutputBias?.Length ?? 0)));
 }

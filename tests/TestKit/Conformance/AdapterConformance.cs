@@ -190,6 +190,128 @@ public abstract class AdapterConformance : BackendConformance
         Assert.Null(adapter.NormWeight(1));
     }
 
+    [Theory]
+    [InlineData(WeightFormat.F32, new[] { 4, 4 }, 2, 1f, false)]
+    [InlineData(WeightFormat.F32, new[] { 1, 7, 3 }, 3, 0.5f, true)]
+    [InlineData(WeightFormat.F32, new[] { 5, 0, 2, 9 }, 2, 2f, true)]
+    [InlineData(WeightFormat.BF16, new[] { 8, 16, 17, 1, 2 }, 1, 1f, false)]
+    [InlineData(WeightFormat.BF16, new[] { 3, 3, 3 }, 2, 0.25f, true)]
+    public void A_gate_weighs_the_blocks_of_each_row_by_its_own_input(WeightFormat format, int[] ranks, int topK, float temperature, bool biased)
+    {
+        LowRankDelta routed = Routed(ranks, topK, temperature, biased, 11);
+        LowRankDelta plain = LowRank(6, 40, scaled: true, biased: true);
+        using DeviceAdapter adapter = Create(format, routed);
+        using DeviceAdapter other = Create(format, plain);
+        HostTensor x = HostTensor.Random(50, Inputs, 1);
+        HostTensor y = HostTensor.Random(50, Outputs, 2);
+        LoraBatch batch = new();
+        batch.BeginGroup(3, 37);
+        batch.AddEntry(adapter, 1);
+        batch.BeginGroup(40, 5);
+        batch.AddEntry(other, 1);
+        batch.BeginGroup(45, 4);
+        batch.AddEntry(other, 0.5f);
+        batch.AddEntry(adapter, -0.75f);
+        double[] expected = [.. y.Values.Select(value => (double)value)];
+        for (int row = 3; row < 49; row++)
+        {
+            (LowRankDelta, float)[] stack = row < 40 ? [(Kept(routed, format), 1f)]
+                : row < 45 ? [(Kept(plain, format), 1f)]
+                : [(Kept(plain, format), 0.5f), (Kept(routed, format), -0.75f)];
+            AdapterReference.Apply(x.Row(row), y.Row(row), stack).CopyTo(expected, row * Outputs);
+        }
+
+        float[] actual = Apply(batch, x, y);
+
+        Closeness.AssertClose(expected, actual, 5e-7, $"{format} routed");
+        Closeness.AssertSameBits(y.Row(0), actual.AsSpan(0, Outputs), "a row of nobody");
+
+        // Rows must differ in what they choose, or the gate would prove nothing.
+        Assert.True(Enumerable.Range(0, 50).Select(row => AdapterReference.BlockWeights(routed.Gate!, x.Row(row))[0]).Distinct().Count() > 1);
+    }
+
+    [Theory]
+    [InlineData(WeightFormat.F32, 3)]
+    [InlineData(WeightFormat.BF16, 2)]
+    public void A_routed_row_has_the_same_bits_alone_and_in_a_group_of_any_size(WeightFormat format, int topK)
+    {
+        using DeviceAdapter adapter = Create(format, Routed([5, 2, 12], topK, 0.7f, biased: true, 3));
+        HostTensor x = HostTensor.Random(100, Inputs, 1);
+        HostTensor y = HostTensor.Random(100, Outputs, 2);
+        LoraBatch one = new();
+        one.BeginGroup(0, 100);
+        one.AddEntry(adapter, 0.7f);
+        LoraBatch many = new();
+        for (int row = 0; row < 100; row++)
+        {
+            many.BeginGroup(row, 1);
+            many.AddEntry(adapter, 0.7f);
+        }
+
+        Closeness.AssertSameBits(Apply(one, x, y), Apply(many, x, y), "a group of 100 against 100 groups");
+    }
+
+    [Fact]
+    public void A_gate_that_is_sure_of_a_block_is_that_adapter_alone()
+    {
+        LowRankDelta left = LowRank(3, 1, scaled: false, biased: false);
+        LowRankDelta right = LowRank(5, 4, scaled: false, biased: false);
+        LowRankDelta both = Joined(left, right) with
+        {
+            Gate = new RankGate { BlockRanks = [3, 5], Weight = new HostMatrix(2, Inputs, new float[2 * Inputs]), Bias = [0, 200], TopK = 2 },
+        };
+        using DeviceAdapter routed = Create(WeightFormat.F32, both);
+        using DeviceAdapter alone = Create(WeightFormat.F32, right);
+        HostTensor x = HostTensor.Random(9, Inputs, 1);
+        HostTensor y = HostTensor.Random(9, Outputs, 2);
+
+        Closeness.AssertSameBits(Apply(Whole(alone), x, y), Apply(Whole(routed), x, y), "the second adapter");
+
+        static LoraBatch Whole(DeviceAdapter adapter)
+        {
+            LoraBatch batch = new();
+            batch.BeginGroup(0, 9);
+            batch.AddEntry(adapter, 1);
+            return batch;
+        }
+    }
+
+    [Fact]
+    public void A_gate_that_does_not_fit_is_refused_by_name()
+    {
+        LowRankDelta sound = Routed([2, 2], 2, 1f, biased: true, 1);
+        RankGate gate = sound.Gate!;
+        foreach (RankGate wrong in new[]
+        {
+            gate with { BlockRanks = [2, 3] },
+            gate with { BlockRanks = [5, -1] },
+            gate with { BlockRanks = [4] },
+            gate with { Weight = Matrix(2, Inputs + 1, 1) },
+            gate with { Weight = new HostMatrix(2, Inputs, new float[3]) },
+            gate with { Bias = [1] },
+            gate with { Temperature = 0 },
+            gate with { Temperature = float.PositiveInfinity },
+            gate with { TopK = 0 },
+            gate with { TopK = 3 },
+        })
+        {
+            ArgumentException exception = Assert.Throws<ArgumentException>(() => Create(WeightFormat.F32, sound with { Gate = wrong }).Dispose());
+            Assert.Contains("'test@0'", exception.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Throws<ArgumentException>(() => Create(WeightFormat.F32, new LowRankDelta { Gate = gate }).Dispose());
+
+        using WeightMatrix table = Pack(Backend, HostTensor.Random(Inputs, Outputs, 1), WeightFormat.F32);
+        using DeviceAdapter adapter = Create(WeightFormat.F32, sound);
+        StepInputs step = new(1, 1);
+        step.AddSequence([3], 0, [0]);
+        step.Lora.BeginGroup(0, 1);
+        step.Lora.AddEntry(adapter, 1);
+        Backend.BeginStep(step);
+        using GuardedTensor y = new(Backend, 1, Outputs);
+        Assert.Throws<ArgumentException>(() => Backend.ApplyEmbeddingAdapters(0, y.View));
+    }
+
     [Fact]
     public void Contradicting_shapes_are_refused_by_name()
     {
@@ -229,6 +351,28 @@ public abstract class AdapterConformance : BackendConformance
         B = Matrix(Outputs, rank, seed + 1),
         OutputScale = scaled ? HostTensor.Random(1, Outputs, seed + 2).Values : null,
         OutputBias = biased ? HostTensor.Random(1, Outputs, seed + 3).Values : null,
+    };
+
+    private static LowRankDelta Routed(int[] ranks, int topK, float temperature, bool biased, int seed) =>
+        LowRank(ranks.Sum(), seed, scaled: false, biased: false) with
+        {
+            Gate = new RankGate
+            {
+                BlockRanks = ranks,
+                Weight = Matrix(ranks.Length, Inputs, seed + 5),
+                Bias = biased ? HostTensor.Random(1, ranks.Length, seed + 6).Values : null,
+                Temperature = temperature,
+                TopK = topK,
+            },
+        };
+
+    private static LowRankDelta Joined(LowRankDelta left, LowRankDelta right) => new()
+    {
+        A = new HostMatrix(left.Rank + right.Rank, Inputs, [.. left.A!.Values, .. right.A!.Values]),
+        B = new HostMatrix(
+            Outputs,
+            left.Rank + right.Rank,
+            [.. Enumerable.Range(0, Outputs).SelectMany(row => (float[])[.. left.B!.Row(row), .. right.B!.Row(row)])]),
     };
 
     private static LowRankDelta Kept(LowRankDelta delta, WeightFormat format) =>

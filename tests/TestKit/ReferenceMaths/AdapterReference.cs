@@ -5,7 +5,7 @@ namespace InferenceServer.TestKit.ReferenceMaths;
 /// <summary>A stack of adapters on one linear module, in f64.</summary>
 public static class AdapterReference
 {
-    /// <summary><c>(1 + sum w (OutputScale - 1)) y + sum w (B (A x) + OutputBias)</c> for one row.</summary>
+    /// <summary><c>(1 + sum w (OutputScale - 1)) y + sum w (B (g A x) + OutputBias)</c> for one row; g is 1 without a gate.</summary>
     public static double[] Apply(ReadOnlySpan<float> x, ReadOnlySpan<float> y, (LowRankDelta Delta, float Weight)[] stack)
     {
         double[] result = new double[y.Length];
@@ -34,18 +34,40 @@ public static class AdapterReference
         ? null
         : matrix with { Values = [.. matrix.Values.Select(value => Tensors.BFloat16.ToSingle(Tensors.BFloat16.FromSingle(value)))] };
 
+    /// <summary>The weights of a gate's blocks for one row: softmax over the largest scores.</summary>
+    public static double[] BlockWeights(RankGate gate, ReadOnlySpan<float> x)
+    {
+        double[] scores = new double[gate.BlockRanks.Length];
+        for (int block = 0; block < scores.Length; block++)
+        {
+            scores[block] = (Dot(gate.Weight.Row(block), x) + (gate.Bias?[block] ?? 0)) / gate.Temperature;
+        }
+
+        int[] chosen = [.. Enumerable.Range(0, scores.Length).OrderByDescending(block => scores[block]).ThenBy(block => block).Take(gate.TopK)];
+        double sum = chosen.Sum(block => Math.Exp(scores[block] - scores[chosen[0]]));
+        return [.. scores.Select((score, block) => chosen.Contains(block) ? Math.Exp(score - scores[chosen[0]]) / sum : 0)];
+    }
+
     private static double LowRank(LowRankDelta delta, ReadOnlySpan<float> x, int output)
     {
+        double[] factors = delta.Gate is not { } gate
+            ? [.. Enumerable.Repeat(1.0, delta.Rank)]
+            : [.. BlockWeights(gate, x).SelectMany((weight, block) => Enumerable.Repeat(weight, gate.BlockRanks[block]))];
         double sum = 0;
         for (int r = 0; r < delta.Rank; r++)
         {
-            double h = 0;
-            for (int i = 0; i < x.Length; i++)
-            {
-                h += (double)delta.A!.Row(r)[i] * x[i];
-            }
+            sum += factors[r] * Dot(delta.A!.Row(r), x) * delta.B!.Row(output)[r];
+        }
 
-            sum += h * delta.B!.Row(output)[r];
+        return sum;
+    }
+
+    private static double Dot(ReadOnlySpan<float> left, ReadOnlySpan<float> right)
+    {
+        double sum = 0;
+        for (int i = 0; i < right.Length; i++)
+        {
+            sum += (double)left[i] * right[i];
         }
 
         return sum;
