@@ -12,11 +12,14 @@ public sealed record AdapterManifest
     /// <summary>Whether the scale is alpha / sqrt(r) (rsLoRA).</summary>
     public bool UsesRankStabilisedScale { get; init; }
 
-    /// <summary>Rank of the config (AdaLoRA: init_r); 0 for IA3. Modules may differ, see <see cref="Ranks"/>.</summary>
+    /// <summary>Rank of the config (AdaLoRA: init_r); 0 for IA3 and routed ones. Modules may differ, see <see cref="Ranks"/>.</summary>
     public int Rank { get; init; }
 
     /// <summary>Alpha of the config; 0 where the method has none.</summary>
     public double Alpha { get; init; }
+
+    /// <summary>Names of the adapters that a routed one was put together from, as its maker wrote them; empty for other methods.</summary>
+    public IReadOnlyList<string> RoutedAdapters { get; init; } = [];
 
     /// <summary>The base model's name as the trainer wrote it; information only.</summary>
     public string BaseModelName { get; init; } = "";

@@ -14,4 +14,7 @@ public enum AdapterMethod
 
     /// <summary>IA3: vectors that scale outputs or inputs.</summary>
     Ia3,
+
+    /// <summary>Routed: the pairs of several adapters and a gate that weighs them for each token; this server's own format.</summary>
+    Routed,
 }

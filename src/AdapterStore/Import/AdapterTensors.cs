@@ -41,6 +41,14 @@ internal sealed class AdapterTensors
 
     private static readonly (string Suffix, TensorPart Part)[] s_ia3 = [(".ia3_l", TensorPart.Ia3Vector)];
 
+    private static readonly (string Suffix, TensorPart Part)[] s_routed =
+    [
+        (".lora_A.weight", TensorPart.LowRankA),
+        (".lora_B.weight", TensorPart.LowRankB),
+        (".router_gate.weight", TensorPart.GateWeight),
+        (".router_gate.bias", TensorPart.GateBias),
+    ];
+
     private readonly SafetensorsFile _file;
     private readonly Dictionary<int, ModuleTensors> _byModule = [];
 
@@ -54,6 +62,7 @@ internal sealed class AdapterTensors
             AdapterMethod.Lora => s_lora,
             AdapterMethod.AdaLora => s_adaLora,
             AdapterMethod.Vera => s_vera,
+            AdapterMethod.Routed => s_routed,
             _ => s_ia3,
         };
         foreach (SafetensorsEntry entry in file.Entries.Values)

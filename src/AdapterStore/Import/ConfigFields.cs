@@ -75,15 +75,7 @@ internal sealed class ConfigFields
             _ => throw Wrong(name, "true or false", value),
         };
 
-    public string? Text(string name)
-    {
-        if (Find(name) is not { } value)
-        {
-            return null;
-        }
-
-        return value.ValueKind == JsonValueKind.String ? TextOf(name, value) : throw Wrong(name, "a string", value);
-    }
+    public string? Text(string name) => Find(name) is { } value ? TextOf(name, value) : null;
 
     /// <summary>A whole number from <paramref name="least"/> to <paramref name="most"/>.</summary>
     public int Whole(string name, int otherwise, int least, int most, string limitName)
@@ -110,6 +102,25 @@ internal sealed class ConfigFields
         value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && float.IsFinite((float)number)
             ? number
             : throw Wrong(name, "a finite number", value);
+
+    /// <summary>A string.</summary>
+    public static string TextOf(string name, JsonElement value)
+    {
+        if (value.ValueKind != JsonValueKind.String)
+        {
+            throw Wrong(name, "a string", value);
+        }
+
+        try
+        {
+            return value.GetString()!;
+        }
+        catch (InvalidOperationException error)
+        {
+            // A lone surrogate escape such as "\ud800".
+            throw new AdapterFormatException(FileName, name, "a valid string", "an invalid Unicode escape", error);
+        }
+    }
 
     /// <summary>A list of strings, or null when the field is absent, null or empty.</summary>
     public string[]? Texts(string name)
@@ -173,19 +184,6 @@ internal sealed class ConfigFields
         if (length > _limits.MaxListLength)
         {
             throw new AdapterFormatException(FileName, name, $"at most MaxListLength {_limits.MaxListLength} entries", Invariant(length));
-        }
-    }
-
-    private static string TextOf(string name, JsonElement value)
-    {
-        try
-        {
-            return value.GetString()!;
-        }
-        catch (InvalidOperationException error)
-        {
-            // A lone surrogate escape such as "\ud800".
-            throw new AdapterFormatException(FileName, name, "a valid string", "an invalid Unicode escape", error);
         }
     }
 

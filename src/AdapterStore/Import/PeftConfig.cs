@@ -51,6 +51,10 @@ internal sealed class PeftConfig
                 SavesProjection = fields.Flag("save_projection", true);
                 ProjectionKey = fields.Whole("projection_prng_key", 0, 0, int.MaxValue, nameof(Int32));
                 break;
+            case AdapterMethod.Routed:
+                Router = RouterConfig.Read(fields, limits);
+                RefuseBesideRouter(fields);
+                break;
             default:
                 (_feedforwardPattern, _feedforwardNames) = Feedforward(fields);
                 break;
@@ -88,6 +92,9 @@ internal sealed class PeftConfig
     /// <summary>VeRA: seed of the shared projections.</summary>
     public int ProjectionKey { get; }
 
+    /// <summary>What a routed adapter was put together from; null for other methods.</summary>
+    public RouterConfig? Router { get; }
+
     /// <summary>ensure_weight_tying: a change of the embedding also changes a tied output head.</summary>
     public bool WantsTiedWeights { get; }
 
@@ -103,7 +110,9 @@ internal sealed class PeftConfig
     public static PeftConfig Parse(ReadOnlyMemory<byte> json, AdapterLimits limits) => new(ConfigFields.Parse(json, limits), limits);
 
     /// <summary>Whether the method changes this module.</summary>
-    public bool Targets(ModuleShape module, ModelShape model) => !IsSaved(module.Path) && _selector.Matches(module, model);
+    public bool Targets(ModuleShape module, ModelShape model) => Router is null
+        ? !IsSaved(module.Path) && _selector.Matches(module, model)
+        : Router.BlockRanks?.ContainsKey(module.Path) == true;
 
     /// <summary>Whether modules_to_save names the module or something that contains it.</summary>
     public bool IsSaved(string path) => _modulesToSave is not null && IsInside(path, _modulesToSave);
@@ -149,19 +158,38 @@ internal sealed class PeftConfig
     private static AdapterMethod MethodOf(ConfigFields fields)
     {
         string type = fields.Text("peft_type")
-            ?? throw new AdapterFormatException(ConfigFields.FileName, "peft_type", "LORA, ADALORA, VERA or IA3", "nothing");
+            ?? throw new AdapterFormatException(ConfigFields.FileName, "peft_type", "LORA, ADALORA, VERA, IA3 or ROUTED_LORA", "nothing");
         return type switch
         {
             "LORA" => AdapterMethod.Lora,
             "ADALORA" => AdapterMethod.AdaLora,
             "VERA" => AdapterMethod.Vera,
             "IA3" => AdapterMethod.Ia3,
+            "ROUTED_LORA" => AdapterMethod.Routed,
             _ => throw new AdapterFormatException(
                 ConfigFields.FileName,
                 "peft_type",
-                "LORA, ADALORA, VERA or IA3 (other methods are not supported)",
+                "LORA, ADALORA, VERA, IA3 or ROUTED_LORA (other methods are not supported)",
                 AdapterFormatException.Shown(type)),
         };
+    }
+
+    // The table of block ranks says which modules; everything else would be a second, unweighed adapter beside the routed ones.
+    private static void RefuseBesideRouter(ConfigFields fields)
+    {
+        foreach (string name in (ReadOnlySpan<string>)
+            ["target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "trainable_token_indices"])
+        {
+            if (fields.Find(name) is { } value && (value.ValueKind != JsonValueKind.Array || value.GetArrayLength() > 0))
+            {
+                throw ConfigFields.Wrong(name, $"null with ROUTED_LORA ({RouterConfig.BlockRanksField} names the modules)", value);
+            }
+        }
+
+        if (fields.Text("bias") is { } bias && bias != "none")
+        {
+            throw new AdapterFormatException(ConfigFields.FileName, "bias", "none with ROUTED_LORA", AdapterFormatException.Shown(bias));
+        }
     }
 
     private void ReadPatterns(ConfigFields fields, AdapterLimits limits)

@@ -78,6 +78,7 @@ public sealed class PeftImporter
             AdapterMethod.Lora => new LoraReader(config, tensors, scales),
             AdapterMethod.AdaLora => new AdaLoraReader(config, tensors),
             AdapterMethod.Vera => new VeraReader(config, tensors, targets),
+            AdapterMethod.Routed => new RoutedReader(config.Router!, tensors, _model),
             _ => new Ia3Reader(config, tensors, _model),
         };
         SavedParts saved = new(config, tensors, _model);
@@ -272,6 +273,7 @@ public sealed class PeftImporter
             UsesDora = config.UsesDora,
             UsesRankStabilisedScale = config.UsesRankStabilisedScale,
             Rank = config.Rank,
+            RoutedAdapters = config.Router?.Adapters ?? [],
             Alpha = config.Alpha,
             BaseModelName = config.BaseModelName,
             TargetModules = [.. targets.Select(module => module.Path)],

@@ -10,6 +10,8 @@ internal enum TensorPart
     EmbeddingA,
     EmbeddingB,
     RankScale,
+    GateWeight,
+    GateBias,
     Ia3Vector,
     VeraOutput,
     VeraRank,

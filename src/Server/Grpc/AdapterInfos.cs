@@ -26,7 +26,7 @@ internal sealed class AdapterInfos(Serving serving)
             State = State(cached?.State ?? AdapterState.Validated),
             Pinned = cached?.IsPinned ?? false,
             Merged = _merged == record.Id,
-            PeftType = manifest.Method.ToString().ToUpperInvariant(),
+            PeftType = manifest.Method.PeftType(),
             MaxRank = manifest.MaxRank,
             Parameters = manifest.Parameters,
             DiskBytes = record.DiskBytes,

@@ -112,11 +112,13 @@ public sealed class EngineEqualityTests
             [new("lora-1")],
             [new("lora-2"), new("lora-3", 0.5f)],
             [new("lora-1", -0.7f)],
+            [new("routed-5")],
+            [new("lora-3"), new("routed-5", 0.5f)],
         ];
         List<GenerationRequest> requests = [];
         for (int i = 0; i < 20; i++)
         {
-            GenerationRequest request = EngineHost.Request(s_prompts[i % 5], 16 + i, stacks[(i / 2) % 5]);
+            GenerationRequest request = EngineHost.Request(s_prompts[i % 5], 16 + i, stacks[(i / 2) % stacks.Length]);
             requests.Add(i % 3 == 0
                 ? request with { Sampling = new SamplingParameters { Temperature = 0.9f, TopP = 0.95f, TopK = 40, Seed = (ulong)i, RepetitionPenalty = 1.1f } }
                 : request);

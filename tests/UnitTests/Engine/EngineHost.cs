@@ -118,6 +118,7 @@ internal sealed class EngineHost : IAsyncDisposable
             new TinyLora { Seed = 10 + i, Rank = 1 << (i + 1), Targets = targets[i] }.Write(Path.Combine(root, $"lora-{i}"), model);
         }
 
+        new TinyRouter { Seed = 20, Ranks = [2, 0, 4], Targets = targets[1] }.Write(Path.Combine(root, "routed-5"), model);
         return root;
     }
 

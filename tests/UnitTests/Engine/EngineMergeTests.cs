@@ -3,6 +3,7 @@ using InferenceServer.Engine.Errors;
 using InferenceServer.Engine.Merging;
 using InferenceServer.Engine.Requests;
 using InferenceServer.Engine.Streaming;
+using InferenceServer.Models.Merging;
 using InferenceServer.Tensors;
 using Xunit;
 
@@ -19,6 +20,8 @@ public sealed class EngineMergeTests
         EngineHost.Request("Another tenant", 30, new AdapterReference("lora-0")),
         EngineHost.Request("The merged one at half its weight", 30, new AdapterReference("lora-1", 0.5f)),
         EngineHost.Request("A stack with the merged one", 30, new("lora-1"), new("lora-2", 0.5f)),
+        EngineHost.Request("A routed tenant", 30, new AdapterReference("routed-5")),
+        EngineHost.Request("A routed tenant on the merged one", 30, new("lora-1"), new("routed-5", 0.5f)),
     ];
 
     [Fact]
@@ -147,6 +150,21 @@ public sealed class EngineMergeTests
         await host.Engine.UnmergeAsync();
         host.Engine.ThrowIfMerged(s_hot);
         Assert.Null(await host.Engine.UnmergeAsync());
+    }
+
+    [Fact]
+    public async Task A_routed_tenant_is_refused_by_name_and_goes_on_being_served()
+    {
+        await using EngineHost host = await EngineHost.StartAsync();
+        GenerationRequest request = EngineHost.Request("A routed tenant", 30, new AdapterReference("routed-5"));
+        EngineHost.Result before = await host.GenerateAsync(request);
+
+        MergeException error = await Assert.ThrowsAsync<MergeException>(() => host.Engine.MergeAsync(EngineHost.Id("routed-5")));
+
+        Assert.Contains("'routed-5@", error.Message, StringComparison.Ordinal);
+        Assert.Contains("it is routed", error.Message, StringComparison.Ordinal);
+        Assert.Null(host.Engine.MergedAdapter);
+        (await host.GenerateAsync(request)).AssertSame(before);
     }
 
     [Fact]
