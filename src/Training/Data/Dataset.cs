@@ -15,6 +15,9 @@ public sealed class Dataset
     /// <summary>The examples in the order of the file.</summary>
     public IReadOnlyList<SupervisedSequence> Samples { get; }
 
+    /// <summary>The questions of those examples that have one, in the same order.</summary>
+    public IEnumerable<SampleQuestion> Questions => Samples.Select(sample => sample.Question).OfType<SampleQuestion>();
+
     /// <summary>Reads a JSONL file; see <see cref="Read"/>.</summary>
     public static Dataset Load(string path, Tokenizer tokenizer, ChatTemplateSet? templates, DatasetOptions options)
     {

@@ -125,7 +125,7 @@ internal sealed class SampleEncoder(Tokenizer tokenizer, ChatTemplateSet? templa
             throw location.Wrong(field, $"{tokens.Count} tokens exceed MaxSampleTokens {options.MaxSampleTokens}");
         }
 
-        SupervisedSequence sequence = tokens.ToSequence(options.MaxSampleTokens);
+        SupervisedSequence sequence = tokens.ToSequence(options.MaxSampleTokens, location.Line);
         if (options.VocabularySize > 0 && sequence.Tokens.Any(token => token >= options.VocabularySize))
         {
             throw location.Wrong(field, $"token {sequence.Tokens.Max()} is outside the model's vocabulary of {options.VocabularySize}");

@@ -10,6 +10,7 @@ internal sealed class SampleTokens(Tokenizer tokenizer, bool addsSpecialTokens)
 {
     private readonly List<int> _tokens = [];
     private readonly List<int> _labels = [];
+    private Range _answer;
 
     /// <summary>All parts so far.</summary>
     public string Text { get; private set; } = "";
@@ -20,6 +21,7 @@ internal sealed class SampleTokens(Tokenizer tokenizer, bool addsSpecialTokens)
 
     public void Append(string part, bool isLearnt)
     {
+        int first = _tokens.Count;
         Text += part;
         IReadOnlyList<int> whole = tokenizer.EncodeToIds(Text, addsSpecialTokens);
         bool goesOn = whole.Take(_tokens.Count).SequenceEqual(_tokens);
@@ -27,6 +29,8 @@ internal sealed class SampleTokens(Tokenizer tokenizer, bool addsSpecialTokens)
         {
             Append(token, isLearnt);
         }
+
+        _answer = isLearnt ? first.._tokens.Count : _answer;
     }
 
     public void Append(int token, bool isLearnt)
@@ -35,10 +39,16 @@ internal sealed class SampleTokens(Tokenizer tokenizer, bool addsSpecialTokens)
         _labels.Add(isLearnt ? token : SupervisedSequence.Ignored);
     }
 
-    /// <summary>The first tokens, with the labels of the learnt ones.</summary>
-    public SupervisedSequence ToSequence(int maxTokens)
+    /// <summary>The first tokens, with the labels of the learnt ones; the last learnt part answers what stands before it.</summary>
+    public SupervisedSequence ToSequence(int maxTokens, int line)
     {
-        int count = Math.Min(maxTokens, _tokens.Count);
-        return new SupervisedSequence([.. _tokens.Take(count)], [.. _labels.Take(count)]);
+        int[] all = [.. _tokens];
+        int start = _answer.Start.Value;
+        return new SupervisedSequence(all.Length > maxTokens ? all[..maxTokens] : all, [.. _labels.Take(maxTokens)])
+        {
+            Question = start > 0 && start < maxTokens
+                ? new SampleQuestion(all.AsMemory(0, start), all.AsMemory(_answer), line)
+                : null,
+        };
     }
 }

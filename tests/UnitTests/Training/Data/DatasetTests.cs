@@ -71,6 +71,39 @@ public sealed class DatasetTests
     }
 
     [Fact]
+    public void A_completion_answers_its_prompt_and_the_last_turn_what_stands_before_it()
+    {
+        SampleQuestion pair = Single("""{"prompt": "cd ", "completion": "ef"}""").Question!;
+        SampleQuestion turn = Single(
+            """
+            {"messages": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "de"},
+             {"role": "user", "content": "f"}, {"role": "assistant", "content": "g"}, {"role": "user", "content": "thanks"}]}
+            """.ReplaceLineEndings("")).Question!;
+
+        Assert.Equal([2, 3, 26], pair.Prompt.ToArray());
+        Assert.Equal([4, 5], pair.Expected.ToArray());
+        int[] before = [.. s_tokenizer.EncodeToIds("<|user:c|><|assistant:de|><|user:f|><|assistant:")];
+        Assert.Equal(before, turn.Prompt.ToArray());
+        Assert.Equal([6, TurnEnd], turn.Expected.ToArray());
+        Assert.Equal((1, 1), (pair.Line, turn.Line));
+    }
+
+    [Fact]
+    public void A_question_is_whole_where_its_sample_is_cut_and_there_is_none_to_a_text_or_beyond_the_cut()
+    {
+        const string Turns = """{"messages": [{"role": "assistant", "content": "c"}, {"role": "assistant", "content": "d"}]}""";
+
+        SupervisedSequence cut = Single("""{"prompt": "cde", "completion": "fgh"}""", new DatasetOptions { MaxSampleTokens = 5 });
+
+        Assert.Equal(5, cut.Tokens.Length);
+        Assert.Equal([5, 6, 7], cut.Question!.Expected.ToArray());
+        Assert.Null(Single("""{"text": "abc"}""").Question);
+        Assert.Null(Single("""{"prompt": "", "completion": "a"}""").Question);
+        Assert.NotNull(Single(Turns).Question);
+        Assert.Null(Single(Turns, new DatasetOptions { MaxSampleTokens = 14 }).Question);
+    }
+
+    [Fact]
     public void A_template_that_rewrites_earlier_turns_is_refused()
     {
         ChatTemplateSet templates = Templates("{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}");
