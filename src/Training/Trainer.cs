@@ -23,6 +23,7 @@ public sealed partial class Trainer : IDisposable
     private readonly ITrainingBackend _operations;
     private readonly TrainingOptions _options;
     private readonly GradientTape _tape;
+    private readonly RecordingBackend _recording;
     private readonly TransformerModel _model;
     private readonly KvCache _cache;
     private readonly StepInputs _step;
@@ -49,19 +50,19 @@ public sealed partial class Trainer : IDisposable
         Recipe = recipe;
         TrainedWeights trained = new();
         _tape = new GradientTape(backend, operations);
-        RecordingBackend recording = new(backend, _tape, trained);
-        _model = model.CreateView(recording, options.MaxBatchTokens, options.MaxBatchTokens);
+        _recording = new RecordingBackend(backend, _tape, trained);
+        _model = model.CreateView(_recording, options.MaxBatchTokens, options.MaxBatchTokens);
         int blocks = ((options.MaxBatchTokens + BlockSize - 1) / BlockSize) + options.MaxSequences;
-        _cache = backend.CreateKvCache(new KvCacheShape(1, blocks, BlockSize, model.Config.KvHeadCount, model.Config.HeadSize));
+        _cache = _recording.CreateKvCache(new KvCacheShape(1, blocks, BlockSize, model.Config.KvHeadCount, model.Config.HeadSize));
         _step = new StepInputs(options.MaxBatchTokens, options.MaxSequences);
         if (recipe is null)
         {
-            Parameters = FullFineTuning.Create(backend, model, trained);
+            Parameters = FullFineTuning.Create(_recording, model, trained);
         }
         else
         {
             bool freezesA = options.FreezesA || options.Optimizer == OptimizerKind.LoraFa;
-            AdapterBuilder builder = new(backend, operations, model, recipe, trained, new StartValues(start, options.Seed), freezesA);
+            AdapterBuilder builder = new(_recording, operations, model, recipe, trained, new StartValues(start, options.Seed), freezesA);
             _adapter = builder.Build();
             Projections = builder.Projections;
             Parameters = [.. _adapter.Modules.SelectMany(module => module.Parameters)];
@@ -74,15 +75,15 @@ public sealed partial class Trainer : IDisposable
                 throw new ArgumentException($"the LoRA-FA optimiser trains plain LoRA only, not {other.Parameters[0].Name}");
             }
 
-            _projection = new LoraFaProjection(backend, operations, Modules.OfType<LoraMethod>());
+            _projection = new LoraFaProjection(_recording, operations, Modules.OfType<LoraMethod>());
         }
 
-        _optimizer = new AdamOptimizer(backend, operations, options, [.. TrainedParameters], _projection);
+        _optimizer = new AdamOptimizer(_recording, operations, options, [.. TrainedParameters], _projection);
         if (recipe?.AdaLora is { } schedule)
         {
             Allocator = new AdaLoraAllocator(backend, schedule, Modules.OfType<AdaLoraMethod>());
             _orthogonality = new OrthogonalityLoss(
-                backend, operations, Modules.OfType<AdaLoraMethod>(), schedule.InitialRank, schedule.OrthogonalityWeight);
+                _recording, operations, Modules.OfType<AdaLoraMethod>(), schedule.InitialRank, schedule.OrthogonalityWeight);
         }
     }
 
@@ -94,6 +95,12 @@ public sealed partial class Trainer : IDisposable
 
     /// <summary>What is trained; null for every weight of the base.</summary>
     public AdapterRecipe? Recipe { get; }
+
+    /// <summary>
+    /// Most bytes that training has held on the device: parameters, their gradients and moments, activations, what is kept of them for the
+    /// way back, and their gradients; without the base and the backend's own scratch. It grows until the largest batch has been seen.
+    /// </summary>
+    public long PeakBytes => _recording.TakenBytes + _tape.ByteCount;
 
     /// <summary>AdaLoRA: which components are kept, by the name of a module's singular values; null before the first pruning.</summary>
     public IReadOnlyDictionary<string, bool[]>? KeptComponents => Allocator?.Kept;

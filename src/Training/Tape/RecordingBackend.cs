@@ -31,9 +31,17 @@ internal sealed class RecordingBackend : IComputeBackend
 
     public string Description => _inner.Description;
 
+    /// <summary>Bytes of the buffers and caches that it was asked for.</summary>
+    public long TakenBytes { get; private set; }
+
     private StepInputs Step => _step ?? throw new InvalidOperationException("no step has begun");
 
-    public DeviceBuffer Allocate(long byteCount, string label) => _inner.Allocate(byteCount, label);
+    public DeviceBuffer Allocate(long byteCount, string label)
+    {
+        DeviceBuffer buffer = _inner.Allocate(byteCount, label);
+        TakenBytes += byteCount;
+        return buffer;
+    }
 
     public void Write(ReadOnlySpan<float> source, DeviceBuffer target) => _inner.Write(source, target);
 
@@ -48,7 +56,12 @@ internal sealed class RecordingBackend : IComputeBackend
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => _inner.CreateAdapter(weights, format);
 
-    public KvCache CreateKvCache(KvCacheShape shape) => _inner.CreateKvCache(shape);
+    public KvCache CreateKvCache(KvCacheShape shape)
+    {
+        KvCache cache = _inner.CreateKvCache(shape);
+        TakenBytes += cache.ByteCount;
+        return cache;
+    }
 
     public void BeginStep(StepInputs step)
     {

@@ -204,6 +204,22 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void Peak_memory_counts_values_gradients_moments_and_activations_and_stays_from_step_to_step()
+    {
+        using TrainingBench bench = new();
+        using Trainer trainer = bench.AllWeights();
+        long parameters = trainer.TrainedParameters.Sum(parameter => parameter.Count) * 4 * sizeof(float);
+
+        trainer.Step(TrainingBench.Batch);
+        long peak = trainer.PeakBytes;
+        trainer.Step(TrainingBench.Batch);
+
+        long logits = (long)TrainingBench.Batch.LabelCount * bench.Model.Config.VocabularySize * sizeof(float);
+        Assert.True(peak > parameters + logits, $"{peak} bytes for {parameters} of parameters");
+        Assert.Equal(peak, trainer.PeakBytes);
+    }
+
+    [Fact]
     public void A_bf16_base_trains_too()
     {
         using Bench bench = new(format: WeightFormat.BF16);
