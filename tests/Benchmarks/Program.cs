@@ -1,5 +1,6 @@
 using InferenceServer.Benchmarks.Kernels;
 using InferenceServer.Benchmarks.Load;
+using InferenceServer.Benchmarks.Training;
 
 namespace InferenceServer.Benchmarks;
 
@@ -16,9 +17,16 @@ internal static class Program
             case "load":
                 await LoadBenchmark.RunAsync(arguments[1..]);
                 return 0;
+            case "training":
+                TrainingBenchmark.Run(arguments[1..]);
+                return 0;
+            case "training-worker":
+                TrainingWorker.Run(arguments[1..]);
+                return 0;
             default:
                 Console.Error.WriteLine("usage: Benchmarks kernels [--rounds N] [--output FILE]");
                 Console.Error.WriteLine($"       Benchmarks load {LoadOptions.Usage}");
+                Console.Error.WriteLine($"       Benchmarks training {TrainingBenchmarkOptions.Usage}");
                 return 2;
         }
     }
