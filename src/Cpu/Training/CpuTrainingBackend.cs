@@ -14,6 +14,9 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
     where TSimd : struct, ISimd<TVector>
     where TVector : struct
 {
+    /// <summary>Up to here the gradient of a weight is computed turned; as many columns as the ranks of most adapters.</summary>
+    private const int NarrowColumns = 64;
+
     private readonly CpuBackend _backend;
     private readonly Gemm<TSimd, TVector> _gemm;
     private readonly AttentionBackward<TSimd, TVector> _attention;
@@ -52,7 +55,11 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
         _adam = new AdamUpdate(pool);
     }
 
-    public void Dispose() => _layerNorm.Dispose();
+    public void Dispose()
+    {
+        _layerNorm.Dispose();
+        _gemm.Dispose();
+    }
 
     public void Copy(TensorView x, TensorView y)
     {
@@ -103,7 +110,15 @@ internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBacke
     public void AddTransposedProduct(float factor, TensorView x, TensorView z, TensorView y)
     {
         Require(x.Rows == z.Rows && x.Columns == y.Rows && z.Columns == y.Columns, nameof(AddTransposedProduct), x, z, y);
-        _gemm.Run(factor, GemmSource.Transposed(x), GemmSource.Of(z), new Rows(y), y.Rows, y.Columns, x.Rows, add: true);
+        if (y.Columns <= NarrowColumns && y.Rows > y.Columns)
+        {
+            _gemm.RunNarrow(factor, x, z, new Rows(y));
+        }
+        else
+        {
+            _gemm.Run(factor, GemmSource.Transposed(x), GemmSource.Of(z), new Rows(y), y.Rows, y.Columns, x.Rows, add: true);
+        }
+
         KeepAlive(x, z, y);
     }
 

@@ -1,6 +1,8 @@
 using System.Buffers;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using InferenceServer.Cpu.Memory;
+using InferenceServer.Cpu.Training;
 using InferenceServer.Tensors;
 
 namespace InferenceServer.Cpu.Weights;
@@ -120,7 +122,8 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
             float* to = target + (done * stride);
             if (Format == WeightFormat.F32)
             {
-                ReadF32((float*)panel + ((nint)firstColumn * PanelLayout.Width), count, columns, to, stride);
+                float* source = (float*)panel + ((nint)firstColumn * PanelLayout.Width);
+                TransposeBlock.Run(source, PanelLayout.Width, columns, count, to, stride);
             }
             else
             {
@@ -158,46 +161,49 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void ReadF32(float* source, int count, int columns, float* target, nint stride)
-    {
-        for (int k = 0; k < columns; k++)
-        {
-            float* to = target + k;
-            for (int n = 0; n < count; n++)
-            {
-                *to = source[n];
-                to += stride;
-            }
-
-            source += PanelLayout.Width;
-        }
-    }
-
-    /// <summary>A pair of inputs of one output shares 32 bits, the first in the low half.</summary>
+    /// <summary>
+    /// A pair of inputs of one output shares 32 bits, the first in the low half: the pairs are transposed as they are, then each row of
+    /// them is widened.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void ReadBF16(byte* panel, int count, int firstColumn, int columns, float* target, nint stride)
     {
-        for (int k = 0; k < columns; k += 2)
+        // A depth block has 16 pairs of 16 columns one after the other, so within it pairs are rows of 16 elements.
+        uint* pairs = stackalloc uint[PanelLayout.TileWidth * PanelLayout.DepthBlock / 2];
+        for (int k = 0; k < columns;)
         {
-            byte* pairs = panel + BF16DepthOffset(firstColumn + k);
-            bool hasSecond = k + 1 < columns;
+            int first = firstColumn + k;
+            int length = Math.Min(columns - k, PanelLayout.DepthBlock - (first % PanelLayout.DepthBlock));
+            int pairCount = (length + 1) / 2;
             for (int tile = 0; tile < count; tile += PanelLayout.TileWidth)
             {
-                uint* source = (uint*)(pairs + PanelLayout.BF16ColumnOffset(tile));
-                float* to = target + (tile * stride) + k;
+                float* source = (float*)(panel + BF16DepthOffset(first) + PanelLayout.BF16ColumnOffset(tile));
                 int width = Math.Min(PanelLayout.TileWidth, count - tile);
+                TransposeBlock.Run(source, PanelLayout.TileWidth, pairCount, width, (float*)pairs, PanelLayout.DepthBlock / 2);
                 for (int n = 0; n < width; n++)
                 {
-                    to[0] = BitConverter.UInt32BitsToSingle(source[n] << 16);
-                    if (hasSecond)
-                    {
-                        to[1] = BitConverter.UInt32BitsToSingle(source[n] & 0xffff0000);
-                    }
-
-                    to += stride;
+                    Widen((ushort*)(pairs + (n * PanelLayout.DepthBlock / 2)), target + ((tile + n) * stride) + k, length);
                 }
             }
+
+            k += length;
+        }
+    }
+
+    /// <summary>bf16 is the upper half of f32.</summary>
+    private static void Widen(ushort* source, float* target, int count)
+    {
+        int i = 0;
+        for (; i <= count - Vector<ushort>.Count; i += Vector<ushort>.Count)
+        {
+            Vector.Widen(Vector.Load(source + i), out Vector<uint> low, out Vector<uint> high);
+            Vector.Store(Vector.AsVectorSingle(low << 16), target + i);
+            Vector.Store(Vector.AsVectorSingle(high << 16), target + i + Vector<uint>.Count);
+        }
+
+        for (; i < count; i++)
+        {
+            target[i] = BFloat16.ToSingle(source[i]);
         }
     }
 

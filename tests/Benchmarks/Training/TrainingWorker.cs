@@ -45,13 +45,19 @@ internal static class TrainingWorker
         {
             int steps = int.Parse(line.Split(' ')[1], CultureInfo.InvariantCulture);
             long start = Stopwatch.GetTimestamp();
+            TimeSpan cpu = Environment.CpuUsage.TotalTime;
             double loss = 0;
             for (int i = 0; i < steps; i++)
             {
                 loss = trainer.Step(batch).Loss;
             }
 
-            Answer(new JsonObject { ["seconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds, ["loss"] = loss });
+            Answer(new JsonObject
+            {
+                ["seconds"] = Stopwatch.GetElapsedTime(start).TotalSeconds,
+                ["cpu"] = (Environment.CpuUsage.TotalTime - cpu).TotalSeconds,
+                ["loss"] = loss,
+            });
         }
 
         Answer(new JsonObject { ["peak"] = PeakResidentBytes(), ["held"] = trainer.PeakBytes });

@@ -1,8 +1,8 @@
 """The other side of the training benchmark: the same Llama in plain torch, trained by the commands that come in on standard input.
 
 Reads a Hugging Face folder and a PEFT adapter folder, so both sides start from the same numbers. LoRA and DoRA are written as PEFT writes
-them (base(x) + B(A(x)) * scale; DoRA's norm is detached). Commands, one a line: "step N" trains N steps and answers with their seconds and
-the loss of the last; "quit" answers with the peak of resident memory. Answers are lines of JSON.
+them (base(x) + B(A(x)) * scale; DoRA's norm is detached). Commands, one a line: "step N" trains N steps and answers with their seconds,
+the seconds of processor time and the loss of the last; "quit" answers with the peak of resident memory. Answers are lines of JSON.
 """
 import argparse
 import json
@@ -159,14 +159,14 @@ def main():
         command = line.split()
         if command[0] == "quit":
             break
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         for _ in range(int(command[1])):
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bf16):
                 loss = model(tokens)
             loss.backward()
             optimizer.step()
-        answer(seconds=time.perf_counter() - start, loss=loss.item())
+        answer(seconds=time.perf_counter() - start, cpu=time.process_time() - cpu, loss=loss.item())
     with open("/proc/self/status") as file:
         answer(peak=next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")))
 
