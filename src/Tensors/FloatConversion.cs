@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 
 namespace InferenceServer.Tensors;
 
-/// <summary>Widening of stored weights to f32; exact.</summary>
+/// <summary>Stored weights to f32, which is exact, and back, which rounds.</summary>
 public static class FloatConversion
 {
     /// <summary>Converts little-endian elements of a weight type to f32.</summary>
@@ -23,6 +23,33 @@ public static class FloatConversion
                 break;
             case DType.BF16:
                 WidenBFloat16(MemoryMarshal.Cast<byte, ushort>(source), destination);
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(type), type, "not a weight type");
+        }
+    }
+
+    /// <summary>Rounds f32 elements to the nearest of a weight type; beyond what F16 holds they become infinite.</summary>
+    /// <param name="type">F32, F16 or BF16.</param>
+    /// <param name="source">The elements.</param>
+    /// <param name="destination">Receives as many little-endian elements.</param>
+    public static void FromSingle(DType type, ReadOnlySpan<float> source, Span<byte> destination)
+    {
+        switch (type)
+        {
+            case DType.F32:
+                MemoryMarshal.AsBytes(source).CopyTo(destination);
+                break;
+            case DType.F16:
+                TensorPrimitives.ConvertToHalf(source, MemoryMarshal.Cast<byte, Half>(destination));
+                break;
+            case DType.BF16:
+                Span<ushort> rounded = MemoryMarshal.Cast<byte, ushort>(destination);
+                for (int i = 0; i < source.Length; i++)
+                {
+                    rounded[i] = BFloat16.FromSingle(source[i]);
+                }
+
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(type), type, "not a weight type");

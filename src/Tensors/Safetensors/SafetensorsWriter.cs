@@ -13,12 +13,30 @@ public static class SafetensorsWriter
     /// <param name="Data">Little-endian elements.</param>
     public sealed record Tensor(string Name, DType Type, long[] Shape, ReadOnlyMemory<byte> Data);
 
+    /// <summary>A tensor whose elements are made only when their place in the file is reached.</summary>
+    /// <param name="Name">Its name.</param>
+    /// <param name="Type">Element type.</param>
+    /// <param name="Shape">Dimensions.</param>
+    /// <param name="WriteTo">Writes <see cref="ByteCount"/> bytes, little-endian elements, to the stream.</param>
+    public sealed record Source(string Name, DType Type, long[] Shape, Action<Stream> WriteTo)
+    {
+        /// <summary>Bytes of all elements.</summary>
+        public long ByteCount { get; } = Shape.Aggregate((long)Type.ByteSize(), (bytes, dimension) => checked(bytes * dimension));
+    }
+
     /// <summary>An f32 tensor.</summary>
     public static Tensor FromSingles(string name, long[] shape, ReadOnlySpan<float> values) =>
         new(name, DType.F32, shape, System.Runtime.InteropServices.MemoryMarshal.AsBytes(values).ToArray());
 
     /// <summary>Writes a whole file to a stream.</summary>
     public static void Write(Stream target, IReadOnlyList<Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        ArgumentNullException.ThrowIfNull(tensors);
+        Write(target, [.. tensors.Select(tensor => new Source(tensor.Name, tensor.Type, tensor.Shape, to => to.Write(tensor.Data.Span)))], metadata);
+    }
+
+    /// <inheritdoc cref="Write(Stream, IReadOnlyList{Tensor}, IReadOnlyDictionary{string, string}?)"/>
+    public static void Write(Stream target, IReadOnlyList<Source> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(target);
         ArgumentNullException.ThrowIfNull(tensors);
@@ -27,13 +45,13 @@ public static class SafetensorsWriter
         BinaryPrimitives.WriteInt64LittleEndian(prefix, header.Length);
         target.Write(prefix);
         target.Write(header);
-        foreach (Tensor tensor in tensors)
+        foreach (Source tensor in tensors)
         {
-            target.Write(tensor.Data.Span);
+            tensor.WriteTo(target);
         }
     }
 
-    private static byte[] Header(IReadOnlyList<Tensor> tensors, IReadOnlyDictionary<string, string>? metadata)
+    private static byte[] Header(IReadOnlyList<Source> tensors, IReadOnlyDictionary<string, string>? metadata)
     {
         using MemoryStream stream = new();
         using (Utf8JsonWriter writer = new(stream))
@@ -51,7 +69,7 @@ public static class SafetensorsWriter
             }
 
             long offset = 0;
-            foreach (Tensor tensor in tensors)
+            foreach (Source tensor in tensors)
             {
                 writer.WriteStartObject(tensor.Name);
                 writer.WriteString("dtype", tensor.Type.ToString().ToUpperInvariant());
@@ -64,7 +82,7 @@ public static class SafetensorsWriter
                 writer.WriteEndArray();
                 writer.WriteStartArray("data_offsets");
                 writer.WriteNumberValue(offset);
-                offset += tensor.Data.Length;
+                offset += tensor.ByteCount;
                 writer.WriteNumberValue(offset);
                 writer.WriteEndArray();
                 writer.WriteEndObject();
