@@ -23,6 +23,9 @@ public sealed class Checkpoint : IDisposable
         _byTensor = byTensor;
     }
 
+    /// <summary>All tensors, in the order of their files.</summary>
+    public IEnumerable<CheckpointTensor> Tensors => _byTensor.Select(pair => new CheckpointTensor(pair.Value, pair.Value.Find(pair.Key)));
+
     /// <summary>Opens the checkpoint of a folder and checks every header.</summary>
     /// <exception cref="ModelFormatException">A file is missing or broken.</exception>
     public static Checkpoint Open(string folder)

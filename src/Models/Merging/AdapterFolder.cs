@@ -149,32 +149,8 @@ internal static class AdapterFolder
             int end = Math.Min(firstRow + (target.Length / columns), slice.FirstRow + slice.RowCount);
             for (int row = first; row < end; row++)
             {
-                FoldRow(delta, row - slice.FirstRow, target.Slice((row - firstRow) * columns, columns));
+                WeightFold.Row(delta, row - slice.FirstRow, target.Slice((row - firstRow) * columns, columns));
             }
-        }
-    }
-
-    private static void FoldRow(LowRankDelta delta, int row, Span<float> weight)
-    {
-        if (delta.OutputScale is not null)
-        {
-            TensorPrimitives.Multiply(weight, delta.OutputScale[row], weight);
-        }
-
-        if (delta.InputScale is not null)
-        {
-            TensorPrimitives.Multiply(weight, delta.InputScale, weight);
-        }
-
-        if (delta.A is null)
-        {
-            return;
-        }
-
-        ReadOnlySpan<float> b = delta.B!.Row(row);
-        for (int r = 0; r < b.Length; r++)
-        {
-            TensorPrimitives.MultiplyAdd(delta.A.Row(r), b[r], weight, weight);
         }
     }
 }

@@ -128,6 +128,9 @@ public sealed class TransformerModel : IDisposable
     /// <summary>The weights and rope table on the device.</summary>
     internal ModelParts Parts => _parts;
 
+    /// <summary>The files that the weights came from, as they are.</summary>
+    internal Checkpoint Checkpoint => _checkpoint;
+
     /// <summary>
     /// The same base weights with another backend and activations of its own, so that another thread may run other steps beside this
     /// model's (training beside serving). What is merged here is not merged there. Dispose it before this model.
