@@ -7,7 +7,7 @@ namespace InferenceServer.Training.Export;
 /// <summary>Writes a fully fine-tuned model as a Hugging Face folder that loads like its base.</summary>
 public static class ModelExporter
 {
-    /// <summary>Writes model.safetensors (f32) and copies the base folder's other files: config, tokenizer, chat template.</summary>
+    /// <summary>Writes model.safetensors (f32) and copies the base's config, generation defaults, tokenizer and chat template.</summary>
     /// <param name="trainer">A trainer of every weight.</param>
     /// <param name="model">Its base.</param>
     /// <param name="baseFolder">The base's folder.</param>
@@ -22,17 +22,7 @@ public static class ModelExporter
             throw new InvalidOperationException("an adapter is exported by PeftExporter");
         }
 
-        Directory.CreateDirectory(folder);
-        foreach (string file in Directory.EnumerateFiles(baseFolder))
-        {
-            string name = Path.GetFileName(file);
-            if (!name.Contains(".safetensors", StringComparison.Ordinal)
-                && Path.GetExtension(name) is not (".bin" or ".pt" or ".pth" or ".gguf"))
-            {
-                File.Copy(file, Path.Combine(folder, name), overwrite: true);
-            }
-        }
-
+        ModelFolder.CopyCompanions(baseFolder, folder, isSinglePrecision: true, isUntied: false);
         using FileStream stream = File.Create(Path.Combine(folder, "model.safetensors"));
         SafetensorsWriter.Write(stream, [.. Tensors(trainer, model)], new Dictionary<string, string> { ["format"] = "pt" });
     }
