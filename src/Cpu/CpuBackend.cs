@@ -53,7 +53,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
 
     public string Name => "cpu";
 
-    public string Description => $"cpu: {_pool.WorkerCount} threads, {_operations.VectorBits}-bit vectors, weights f32 or bf16, f32 sums";
+    public string Description => $"cpu: {_pool.WorkerCount} threads, {_operations.VectorBits}-bit vectors, weights f32, bf16, int8 or nf4, f32 sums";
 
     /// <summary>The threads, for the operations of training.</summary>
     internal WorkerPool Pool => _pool;

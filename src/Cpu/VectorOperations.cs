@@ -22,6 +22,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     private readonly RmsNorm<TSimd, TVector> _rmsNorm;
     private readonly LayerNorm<TSimd, TVector> _layerNorm;
     private readonly MatMul<TSimd, TVector> _matMul;
+    private readonly QuantizedMatMul<TSimd, TVector> _quantizedMatMul;
     private readonly Rope<TSimd, TVector> _rope;
     private readonly PagedAttention<TSimd, TVector> _attention;
     private readonly ApplyAdapters<TSimd, TVector> _applyAdapters;
@@ -38,6 +39,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         _rmsNorm = new RmsNorm<TSimd, TVector>(pool);
         _layerNorm = new LayerNorm<TSimd, TVector>(pool);
         _matMul = new MatMul<TSimd, TVector>(pool, scratch);
+        _quantizedMatMul = new QuantizedMatMul<TSimd, TVector>(pool, scratch);
         _rope = new Rope<TSimd, TVector>(pool, step);
         _attention = new PagedAttention<TSimd, TVector>(pool, scratch, step);
         _applyAdapters = new ApplyAdapters<TSimd, TVector>(pool, scratch);
@@ -103,7 +105,17 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         x.Rows,
         x.Columns);
 
-    public override void MatMul(TensorView x, CpuWeightMatrix weight, TensorView y) => _matMul.Run(x, weight, y);
+    public override void MatMul(TensorView x, CpuWeightMatrix weight, TensorView y)
+    {
+        if (weight.Quantized is { } panels)
+        {
+            _quantizedMatMul.Run(x, weight, panels, y);
+        }
+        else
+        {
+            _matMul.Run(x, weight, y);
+        }
+    }
 
     public override void Rope(RopeTable table, int headSize, TensorView x) => _rope.Run(
         new Rows(x),

@@ -27,7 +27,11 @@ public interface IComputeBackend : IDisposable
     /// <summary>Waits for all operations before it and copies a view, row by row, into <paramref name="destination"/> (<c>Rows * Columns</c>).</summary>
     void Read(TensorView source, Span<float> destination);
 
-    /// <summary>Packs a weight matrix <c>[rows, columns]</c>; <paramref name="reader"/> may be called from several threads at once.</summary>
+    /// <summary>
+    /// Packs a weight matrix <c>[rows, columns]</c>, quantising it where the format says so; <paramref name="reader"/> may be called from
+    /// several threads at once.
+    /// </summary>
+    /// <exception cref="InvalidDataException">A weight to be quantised is not finite; names the label.</exception>
     WeightMatrix CreateMatrix(int rows, int columns, WeightFormat format, string label, WeightRowReader reader);
 
     /// <summary>Unpacks whole rows, starting at <paramref name="firstRow"/>, as f32; exactly what the multiplication uses.</summary>

@@ -15,6 +15,7 @@ public sealed class ModelShape
     /// <param name="modules">All modules, in index order.</param>
     /// <param name="readRows">Reads logical <c>[out, in]</c> rows (for an embedding <c>[vocabulary, hidden]</c> rows, for a norm its weight as one row) of a module as f32.</param>
     /// <param name="readBias">Reads a module's bias, or null when it has none.</param>
+    /// <param name="readUsedRows">Reads the same rows as the base multiplies by them when it is quantised; null when it is not.</param>
     public ModelShape(
         string name,
         int layerCount,
@@ -22,7 +23,8 @@ public sealed class ModelShape
         string outputHeadPath,
         IReadOnlyList<ModuleShape> modules,
         Action<ModuleShape, int, Memory<float>> readRows,
-        Func<ModuleShape, float[]?> readBias)
+        Func<ModuleShape, float[]?> readBias,
+        Action<ModuleShape, int, Memory<float>>? readUsedRows = null)
     {
         Name = name;
         LayerCount = layerCount;
@@ -31,6 +33,7 @@ public sealed class ModelShape
         Modules = modules;
         ReadRows = readRows;
         ReadBias = readBias;
+        ReadUsedRows = readUsedRows ?? readRows;
         _byPath = modules.ToDictionary(module => module.Path, StringComparer.Ordinal);
     }
 
@@ -44,8 +47,17 @@ public sealed class ModelShape
 
     public IReadOnlyList<ModuleShape> Modules { get; }
 
-    /// <summary>Reads whole rows of a module's base weight, starting at the given row, into the destination (a multiple of the row length).</summary>
+    /// <summary>
+    /// Reads whole rows of a module's base weight as the checkpoint has it, starting at the given row, into the destination (a multiple of
+    /// the row length).
+    /// </summary>
     public Action<ModuleShape, int, Memory<float>> ReadRows { get; }
+
+    /// <summary>
+    /// Reads the same rows as the base multiplies by them when it is quantised, and as the checkpoint has them when it is not: for what
+    /// depends on the weight beside which an adapter runs (DoRA's norms, starts that decompose the weight).
+    /// </summary>
+    public Action<ModuleShape, int, Memory<float>> ReadUsedRows { get; }
 
     /// <summary>Reads a module's base bias; null when it has none.</summary>
     public Func<ModuleShape, float[]?> ReadBias { get; }

@@ -8,9 +8,10 @@ namespace InferenceServer.Cpu.Adapters;
 /// <summary>Copies an adapter into native memory, in the layout of <see cref="AdapterPart"/>, and checks that its shapes agree.</summary>
 internal static unsafe class AdapterPacker
 {
-    /// <exception cref="ArgumentException">Shapes inside a module contradict each other.</exception>
+    /// <exception cref="ArgumentException">Shapes inside a module contradict each other, or the format is quantised.</exception>
     public static CpuAdapter Pack(AdapterWeights weights, WeightFormat format)
     {
+        Require(!format.IsQuantized(), $"'{weights.Label}' cannot be kept in {format}: adapters are f32 or bf16");
         AdapterPart?[] parts = new AdapterPart?[weights.Deltas.Count];
         try
         {

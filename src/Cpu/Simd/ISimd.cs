@@ -37,6 +37,15 @@ internal unsafe interface ISimd<TVector>
     /// <summary>From <see cref="Count"/> pairs of bf16, the second of each pair: already in the high half, only the first is masked away.</summary>
     static abstract TVector LoadPairsSecond(uint* source);
 
+    /// <summary>Loads <see cref="Count"/> signed bytes and turns them into floats, which is exact.</summary>
+    static abstract TVector LoadSBytes(sbyte* source);
+
+    /// <summary>By lane: the entry of a table of 16 floats that the lowest 4 of the lane's 32 bits name; the other bits are ignored.</summary>
+    static abstract TVector LookUp(float* table, TVector bits);
+
+    /// <summary>Shifts the 32 bits of each lane right by 4, to bring the next 4 into the lowest place.</summary>
+    static abstract TVector ShiftBitsRight4(TVector bits);
+
     static abstract TVector Add(TVector left, TVector right);
 
     static abstract TVector Subtract(TVector left, TVector right);

@@ -36,6 +36,25 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
     public static Vector128<float> LoadPairsSecond(uint* source) => (Vector128.Load(source) & Vector128.Create(0xffff0000u)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> LoadSBytes(sbyte* source)
+    {
+        // Four bytes: loading a whole vector could pass the end of the data.
+        Vector128<sbyte> packed = Vector128.CreateScalar(Unsafe.ReadUnaligned<uint>(source)).AsSByte();
+        return Vector128.ConvertToSingle(Vector128.WidenLower(Vector128.WidenLower(packed)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> LookUp(float* table, Vector128<float> bits)
+    {
+        Vector128<uint> indices = bits.AsUInt32() & Vector128.Create(15u);
+        return Vector128.Create(
+            table[indices.GetElement(0)], table[indices.GetElement(1)], table[indices.GetElement(2)], table[indices.GetElement(3)]);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> ShiftBitsRight4(Vector128<float> bits) => (bits.AsUInt32() >> 4).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Add(Vector128<float> left, Vector128<float> right) => left + right;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

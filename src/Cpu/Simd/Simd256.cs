@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace InferenceServer.Cpu.Simd;
 
@@ -33,6 +34,35 @@ internal readonly unsafe struct Simd256 : ISimd<Vector256<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> LoadPairsSecond(uint* source) => (Vector256.Load(source) & Vector256.Create(0xffff0000u)).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> LoadSBytes(sbyte* source)
+    {
+        if (Avx2.IsSupported)
+        {
+            return Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(source));
+        }
+
+        return Vector256.Create(Simd128.LoadSBytes(source), Simd128.LoadSBytes(source + 4));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> LookUp(float* table, Vector256<float> bits)
+    {
+        if (Avx2.IsSupported)
+        {
+            // vpermps looks at the lowest 3 bits; the fourth, moved into the sign, chooses the half of the table.
+            Vector256<int> indices = bits.AsInt32();
+            Vector256<float> low = Avx2.PermuteVar8x32(Vector256.Load(table), indices);
+            Vector256<float> high = Avx2.PermuteVar8x32(Vector256.Load(table + 8), indices);
+            return Avx.BlendVariable(low, high, (indices << 28).AsSingle());
+        }
+
+        return Vector256.Create(Simd128.LookUp(table, bits.GetLower()), Simd128.LookUp(table, bits.GetUpper()));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> ShiftBitsRight4(Vector256<float> bits) => (bits.AsUInt32() >> 4).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Add(Vector256<float> left, Vector256<float> right) => left + right;

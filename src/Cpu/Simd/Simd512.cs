@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace InferenceServer.Cpu.Simd;
 
@@ -33,6 +34,33 @@ internal readonly unsafe struct Simd512 : ISimd<Vector512<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> LoadPairsSecond(uint* source) => (Vector512.Load(source) & Vector512.Create(0xffff0000u)).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadSBytes(sbyte* source)
+    {
+        Vector128<sbyte> packed = Vector128.Load(source);
+        if (Avx512F.IsSupported)
+        {
+            return Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(packed));
+        }
+
+        return Vector512.Create(Simd256.LoadSBytes(source), Simd256.LoadSBytes(source + 8));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LookUp(float* table, Vector512<float> bits)
+    {
+        if (Avx512F.IsSupported)
+        {
+            // vpermps takes the lowest 4 bits of each index.
+            return Avx512F.PermuteVar16x32(Vector512.Load(table), bits.AsInt32());
+        }
+
+        return Vector512.Create(Simd256.LookUp(table, bits.GetLower()), Simd256.LookUp(table, bits.GetUpper()));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> ShiftBitsRight4(Vector512<float> bits) => (bits.AsUInt32() >> 4).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Add(Vector512<float> left, Vector512<float> right) => left + right;

@@ -33,6 +33,15 @@ internal readonly unsafe struct SimdScalar : ISimd<float>
     public static float LoadPairsSecond(uint* source) => BitConverter.UInt32BitsToSingle(*source & 0xffff0000);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float LoadSBytes(sbyte* source) => *source;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float LookUp(float* table, float bits) => table[BitConverter.SingleToUInt32Bits(bits) & 15];
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float ShiftBitsRight4(float bits) => BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits(bits) >> 4);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Add(float left, float right) => left + right;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -7,7 +7,7 @@ using InferenceServer.Tensors;
 
 namespace InferenceServer.Cpu.Weights;
 
-/// <summary>A weight matrix in panels; see <see cref="PanelLayout"/>.</summary>
+/// <summary>A weight matrix in panels; see <see cref="PanelLayout"/> and <see cref="QuantizedPanels"/>.</summary>
 internal sealed unsafe class CpuWeightMatrix : WeightMatrix
 {
     private readonly NativeBlock _block;
@@ -15,21 +15,31 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
     private CpuWeightMatrix(int rows, int columns, WeightFormat format, string label)
         : base(rows, columns, format, label)
     {
+        Quantized = format switch
+        {
+            WeightFormat.Int8 => new Int8Panels(rows, columns),
+            WeightFormat.NF4 => new NF4Panels(rows, columns),
+            _ => null,
+        };
         PanelBytes = format switch
         {
             WeightFormat.F32 => PanelLayout.F32PanelBytes(columns),
             WeightFormat.BF16 => PanelLayout.BF16PanelBytes(columns),
+            _ when Quantized is not null => Quantized.PanelBytes,
             _ => throw new ArgumentOutOfRangeException(nameof(format), format, $"weight format of '{label}'"),
         };
         _block = new NativeBlock(PanelBytes * PanelCount, label);
     }
 
-    public override long ByteCount => _block.ByteCount;
+    public override long ByteCount => _block.ByteCount + (Quantized?.ExtraBytes ?? 0);
 
     /// <summary>Panels of 32 outputs.</summary>
     public int PanelCount => PanelLayout.PanelCount(Rows);
 
     public long PanelBytes { get; }
+
+    /// <summary>How panels hold codes and scales; null when they hold the weights themselves.</summary>
+    public QuantizedPanels? Quantized { get; }
 
     /// <summary>Reads and packs all rows, with up to <paramref name="threads"/> panels at once.</summary>
     public static CpuWeightMatrix Pack(int rows, int columns, WeightFormat format, string label, WeightRowReader reader, int threads)
@@ -60,6 +70,13 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
                 ParallelOptions options = new() { MaxDegreeOfParallelism = threads };
                 Parallel.For(0, matrix.PanelCount, options, panel => matrix.PackPanel(panel, reader));
             }
+
+            matrix.Quantized?.Finish(matrix._block);
+        }
+        catch (Exception error) when (matrix.Quantized is not null && RefusedWeight(error) is { } refused)
+        {
+            matrix.Dispose();
+            throw new InvalidDataException($"'{label}': {refused.Message}", refused);
         }
         catch
         {
@@ -87,6 +104,12 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
         // The index stays inside the panel: row % 32 is a column of it and k is below its depth.
         byte* panel = Panel(row / PanelLayout.Width);
         int column = row % PanelLayout.Width;
+        if (Quantized is not null)
+        {
+            Quantized.ReadRow(row / PanelLayout.Width, panel, column, target);
+            return;
+        }
+
         if (Format == WeightFormat.F32)
         {
             float* source = (float*)panel + column;
@@ -120,7 +143,11 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
             byte* panel = Panel((firstRow + done) / PanelLayout.Width);
             int count = Math.Min(PanelLayout.Width, rows - done);
             float* to = target + (done * stride);
-            if (Format == WeightFormat.F32)
+            if (Quantized is not null)
+            {
+                ReadQuantized(Quantized, (firstRow + done) / PanelLayout.Width, count, firstColumn, columns, to, stride);
+            }
+            else if (Format == WeightFormat.F32)
             {
                 float* source = (float*)panel + ((nint)firstColumn * PanelLayout.Width);
                 TransposeBlock.Run(source, PanelLayout.Width, columns, count, to, stride);
@@ -135,15 +162,15 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
     /// <summary>Whether both hold the same bits.</summary>
     public bool HasSameBits(CpuWeightMatrix other)
     {
-        if (Rows != other.Rows || Columns != other.Columns || Format != other.Format)
+        if (Rows != other.Rows || Columns != other.Columns || Format != other.Format || Quantized?.HasSameExtras(other.Quantized!) == false)
         {
             return false;
         }
 
         const int Piece = 1 << 30;
-        for (long at = 0; at < ByteCount; at += Piece)
+        for (long at = 0; at < _block.ByteCount; at += Piece)
         {
-            int length = (int)Math.Min(Piece, ByteCount - at);
+            int length = (int)Math.Min(Piece, _block.ByteCount - at);
             if (!new ReadOnlySpan<byte>(_block.Pointer + at, length).SequenceEqual(new ReadOnlySpan<byte>(other._block.Pointer + at, length)))
             {
                 return false;
@@ -160,6 +187,29 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
             _block.Dispose();
         }
     }
+
+    private void ReadQuantized(QuantizedPanels panels, int panel, int count, int firstColumn, int columns, float* target, nint stride)
+    {
+        // Blocks are unpacked whole up to the last input wanted, then turned.
+        float* scales = stackalloc float[PanelLayout.Width];
+        float* weights = stackalloc float[QuantizedPanels.MaxBlockDepth * PanelLayout.Width];
+        byte* source = Panel(panel);
+        int end = firstColumn + columns;
+        for (int block = firstColumn / panels.BlockDepth; block * panels.BlockDepth < end; block++)
+        {
+            int blockStart = block * panels.BlockDepth;
+            int blockEnd = Math.Min(blockStart + panels.BlockDepth, end);
+            int start = Math.Max(blockStart, firstColumn);
+            panels.ReadScales(panel, source, block, 1, scales);
+            panels.Unpack(source + ((nint)block * QuantizedPanels.BlockBytes), scales, blockEnd - blockStart, weights);
+            float* from = weights + ((start - blockStart) * PanelLayout.Width);
+            TransposeBlock.Run(from, PanelLayout.Width, blockEnd - start, count, target + start - firstColumn, stride);
+        }
+    }
+
+    // Several threads may have met one; the first is told.
+    private static InvalidDataException? RefusedWeight(Exception error) =>
+        error as InvalidDataException ?? (error as AggregateException)?.InnerExceptions.OfType<InvalidDataException>().FirstOrDefault();
 
     /// <summary>
     /// A pair of inputs of one output shares 32 bits, the first in the low half: the pairs are transposed as they are, then each row of
@@ -222,7 +272,14 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
             reader(first, rows.AsSpan(0, count * Columns));
             fixed (float* source = rows)
             {
-                Transpose(source, count, Panel(panel));
+                if (Quantized is not null)
+                {
+                    Quantized.Pack(panel, source, count, Panel(panel));
+                }
+                else
+                {
+                    Transpose(source, count, Panel(panel));
+                }
             }
         }
         finally

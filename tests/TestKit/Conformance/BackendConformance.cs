@@ -27,6 +27,19 @@ public abstract class BackendConformance : IDisposable
         "weight",
         (first, target) => weight.Values.AsSpan(first * weight.Columns, target.Length).CopyTo(target));
 
+    /// <summary>The weights that a matrix stands for; what codes stand for is QuantizedConformance's to check.</summary>
+    protected static HostTensor Kept(IComputeBackend backend, HostTensor weight, WeightMatrix matrix)
+    {
+        if (!matrix.Format.IsQuantized())
+        {
+            return matrix.Format == WeightFormat.F32 ? weight : weight.RoundedToBFloat16();
+        }
+
+        HostTensor kept = new(weight.Rows, weight.Columns);
+        backend.ReadMatrix(matrix, 0, kept.Values);
+        return kept;
+    }
+
     protected static DeviceBuffer Upload(IComputeBackend backend, float[] values)
     {
         DeviceBuffer buffer = backend.Allocate((long)values.Length * sizeof(float), "vector");

@@ -156,11 +156,13 @@ public abstract class ElementConformance : BackendConformance
     [Theory]
     [InlineData(WeightFormat.F32)]
     [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
     public void Embeddings_positions_and_sampled_rows_are_gathered(WeightFormat format)
     {
         HostTensor table = HostTensor.Random(77, 35, 1);
-        HostTensor kept = format == WeightFormat.F32 ? table : table.RoundedToBFloat16();
         using WeightMatrix matrix = Pack(Backend, table, format);
+        HostTensor kept = Kept(Backend, table, matrix);
         StepInputs step = new(16, 2);
         int[] tokens = [76, 0, 31, 32, 5];
         step.AddSequence(tokens, 70, [0]);

@@ -10,6 +10,8 @@ public abstract class MatMulConformance : BackendConformance
     [Theory]
     [InlineData(WeightFormat.F32)]
     [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
     public void A_product_is_the_reference_for_every_odd_size(WeightFormat format)
     {
         int seed = 1;
@@ -19,7 +21,7 @@ public abstract class MatMulConformance : BackendConformance
             {
                 HostTensor weight = HostTensor.Random(outputs, inputs, seed++);
                 using WeightMatrix matrix = Pack(Backend, weight, format);
-                HostTensor kept = format == WeightFormat.F32 ? weight : weight.RoundedToBFloat16();
+                HostTensor kept = Kept(Backend, weight, matrix);
                 foreach (int rows in new[] { 1, 2, 3, 5, 8, 13 })
                 {
                     HostTensor x = HostTensor.Random(rows, inputs, seed++);
@@ -37,6 +39,8 @@ public abstract class MatMulConformance : BackendConformance
     [Theory]
     [InlineData(WeightFormat.F32)]
     [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
     public void A_row_has_the_same_bits_alone_and_in_any_batch(WeightFormat format)
     {
         HostTensor weight = HostTensor.Random(200, 1100, 5);
@@ -55,6 +59,8 @@ public abstract class MatMulConformance : BackendConformance
     [Theory]
     [InlineData(WeightFormat.F32)]
     [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
     public void One_thread_gives_the_same_bits_as_two(WeightFormat format)
     {
         HostTensor weight = HostTensor.Random(333, 515, 7);
@@ -72,13 +78,15 @@ public abstract class MatMulConformance : BackendConformance
     [Theory]
     [InlineData(WeightFormat.F32)]
     [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
     public void Rows_are_read_back_as_the_product_uses_them(WeightFormat format)
     {
         foreach ((int rows, int columns) in new[] { (1, 1), (32, 32), (33, 31), (70, 65) })
         {
             HostTensor weight = HostTensor.Random(rows, columns, rows);
-            HostTensor kept = format == WeightFormat.F32 ? weight : weight.RoundedToBFloat16();
             using WeightMatrix matrix = Pack(Backend, weight, format);
+            HostTensor kept = Kept(Backend, weight, matrix);
 
             float[] all = new float[rows * columns];
             Backend.ReadMatrix(matrix, 0, all);

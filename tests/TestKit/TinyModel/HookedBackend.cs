@@ -20,6 +20,9 @@ public sealed class HookedBackend : IComputeBackend
     /// <summary>Called before a matrix is packed.</summary>
     public Action<string>? OnCreateMatrix { get; set; }
 
+    /// <summary>Packs matrices in place of the backend beneath.</summary>
+    public Func<int, int, WeightFormat, string, WeightRowReader, WeightMatrix>? PackMatrix { get; set; }
+
     /// <summary>Called before an adapter is made resident.</summary>
     public Action<string>? OnCreateAdapter { get; set; }
 
@@ -44,7 +47,7 @@ public sealed class HookedBackend : IComputeBackend
     public WeightMatrix CreateMatrix(int rows, int columns, WeightFormat format, string label, WeightRowReader reader)
     {
         OnCreateMatrix?.Invoke(label);
-        return Inner.CreateMatrix(rows, columns, format, label, reader);
+        return PackMatrix is { } pack ? pack(rows, columns, format, label, reader) : Inner.CreateMatrix(rows, columns, format, label, reader);
     }
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format)

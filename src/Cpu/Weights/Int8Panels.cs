@@ -1,0 +1,63 @@
+using System.Runtime.CompilerServices;
+using InferenceServer.Cpu.Kernels;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Quantization;
+
+namespace InferenceServer.Cpu.Weights;
+
+/// <summary><see cref="GroupInt8"/> in panels: a block is <c>[32 inputs][32 outputs]</c> signed bytes, its scales 32 bf16.</summary>
+internal sealed unsafe class Int8Panels : QuantizedPanels
+{
+    public Int8Panels(int rows, int columns)
+        : base(rows, columns, GroupInt8.GroupSize, sizeof(ushort))
+    {
+    }
+
+    public override void Pack(int panel, float* weights, int count, byte* target)
+    {
+        sbyte* codes = stackalloc sbyte[GroupInt8.GroupSize];
+        for (int n = 0; n < count; n++)
+        {
+            float* row = weights + ((nint)n * Columns);
+            for (int block = 0; block < BlockCount; block++)
+            {
+                int first = block * GroupInt8.GroupSize;
+                int depth = Math.Min(GroupInt8.GroupSize, Columns - first);
+                Scales(target)[(block * PanelLayout.Width) + n] =
+                    GroupInt8.Encode(new ReadOnlySpan<float>(row + first, depth), new Span<sbyte>(codes, depth));
+                sbyte* to = (sbyte*)target + ((nint)block * BlockBytes) + n;
+                for (int k = 0; k < depth; k++)
+                {
+                    to[k * PanelLayout.Width] = codes[k];
+                }
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public override void ReadScales(int panel, byte* source, int firstBlock, int count, float* target)
+    {
+        ushort* scales = Scales(source) + ((nint)firstBlock * PanelLayout.Width);
+        for (int i = 0; i < count * PanelLayout.Width; i++)
+        {
+            target[i] = BFloat16.ToSingle(scales[i]);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public override void ReadRow(int panel, byte* source, int column, float* target)
+    {
+        ushort* scales = Scales(source) + column;
+        sbyte* codes = (sbyte*)source + column;
+        for (int k = 0; k < Columns; k++)
+        {
+            // A block is 32 inputs of 32 bytes, so that input k is 32 k bytes from the start.
+            target[k] = codes[(nint)k * PanelLayout.Width] * BFloat16.ToSingle(scales[k / GroupInt8.GroupSize * PanelLayout.Width]);
+        }
+    }
+
+    public override void Unpack(byte* codes, float* scales, int depth, float* target) =>
+        Unpacking<Int8Codes>.Unpack(codes, scales, depth, target);
+
+    private ushort* Scales(byte* panel) => (ushort*)(panel + ((nint)BlockCount * BlockBytes));
+}

@@ -1,0 +1,83 @@
+using InferenceServer.Cpu.Memory;
+
+namespace InferenceServer.Cpu.Weights;
+
+/// <summary>
+/// How a quantised matrix lies in its panels of 32 outputs: first the codes, in blocks of <see cref="BlockBytes"/> that share a scale for
+/// each output, <c>[in / BlockDepth]</c>; then the scales, <c>[in / BlockDepth][32]</c>.
+/// </summary>
+internal abstract unsafe class QuantizedPanels
+{
+    /// <summary>Bytes of the codes of one block.</summary>
+    public const int BlockBytes = 1024;
+
+    /// <summary>Most inputs of a block, over all formats.</summary>
+    public const int MaxBlockDepth = 64;
+
+    protected QuantizedPanels(int rows, int columns, int blockDepth, int scaleBytes)
+    {
+        Rows = rows;
+        Columns = columns;
+        BlockDepth = blockDepth;
+        BlockCount = (columns + blockDepth - 1) / blockDepth;
+
+        // Panels begin at a cache line.
+        const int Line = 64;
+        long bytes = (long)BlockCount * (BlockBytes + (PanelLayout.Width * scaleBytes));
+        PanelBytes = (bytes + Line - 1) / Line * Line;
+    }
+
+    /// <summary>Inputs that share a scale; a multiple of 8 that divides <see cref="MaxBlockDepth"/>.</summary>
+    public int BlockDepth { get; }
+
+    /// <summary>Blocks of a panel.</summary>
+    public int BlockCount { get; }
+
+    /// <summary>Bytes of a panel, scales included.</summary>
+    public long PanelBytes { get; }
+
+    /// <summary>Bytes kept beside the panels.</summary>
+    public virtual long ExtraBytes => 0;
+
+    protected int Rows { get; }
+
+    protected int Columns { get; }
+
+    /// <summary>Quantises the rows of one panel; panels may be packed by several threads.</summary>
+    /// <param name="panel">Number of the panel.</param>
+    /// <param name="weights">Row-major.</param>
+    /// <param name="count">Rows, 32 but for the last panel.</param>
+    /// <param name="target">The panel, zeroed.</param>
+    public abstract void Pack(int panel, float* weights, int count, byte* target);
+
+    /// <summary>What is left to do once every panel is packed.</summary>
+    /// <param name="block">The panels.</param>
+    public virtual void Finish(NativeBlock block)
+    {
+    }
+
+    /// <summary>Unpacks the scales of some blocks of a panel.</summary>
+    /// <param name="panel">Number of the panel.</param>
+    /// <param name="source">Its first byte.</param>
+    /// <param name="firstBlock">First block.</param>
+    /// <param name="count">Blocks.</param>
+    /// <param name="target"><c>[count][32]</c>.</param>
+    public abstract void ReadScales(int panel, byte* source, int firstBlock, int count, float* target);
+
+    /// <summary>Unpacks one output.</summary>
+    /// <param name="panel">Number of the panel.</param>
+    /// <param name="source">Its first byte.</param>
+    /// <param name="column">The output's place in it.</param>
+    /// <param name="target">As many floats as there are inputs.</param>
+    public abstract void ReadRow(int panel, byte* source, int column, float* target);
+
+    /// <summary>Unpacks one block, <c>[depth][32]</c>.</summary>
+    /// <param name="codes">The block's codes.</param>
+    /// <param name="scales">Its 32 scales.</param>
+    /// <param name="depth">Inputs wanted, from the first on.</param>
+    /// <param name="target">Receives <paramref name="depth"/> rows of 32.</param>
+    public abstract void Unpack(byte* codes, float* scales, int depth, float* target);
+
+    /// <summary>Whether what is kept beside the panels has the same bits.</summary>
+    public virtual bool HasSameExtras(QuantizedPanels other) => true;
+}

@@ -1,0 +1,24 @@
+using InferenceServer.Tensors;
+using InferenceServer.TestKit.Conformance;
+
+namespace InferenceServer.KernelTests.Cpu;
+
+public sealed class CpuQuantizedWith512Bits : QuantizedConformance
+{
+    protected override IComputeBackend CreateBackend(int threads) => CpuTestBackend.Create(512, threads);
+}
+
+public sealed class CpuQuantizedWith256Bits : QuantizedConformance
+{
+    protected override IComputeBackend CreateBackend(int threads) => CpuTestBackend.Create(256, threads);
+}
+
+public sealed class CpuQuantizedWith128Bits : QuantizedConformance
+{
+    protected override IComputeBackend CreateBackend(int threads) => CpuTestBackend.Create(128, threads);
+}
+
+public sealed class CpuQuantizedWith32Bits : QuantizedConformance
+{
+    protected override IComputeBackend CreateBackend(int threads) => CpuTestBackend.Create(32, threads);
+}
