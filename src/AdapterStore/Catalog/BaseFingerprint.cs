@@ -7,7 +7,7 @@ namespace InferenceServer.AdapterStore.Catalog;
 
 /// <summary>
 /// Tells one base model from another: SHA-256 over every module's path, kind and sizes and the first row of some of them, rounded to
-/// bf16 so that the format in which the base is kept makes no difference.
+/// bf16 so that f32 and bf16 make no difference. A quantised base is another one: DoRA's factors differ with its weights.
 /// </summary>
 internal static class BaseFingerprint
 {
@@ -24,7 +24,7 @@ internal static class BaseFingerprint
             if (module.Index % stride == 0)
             {
                 float[] row = new float[module.Kind is ModuleKind.Embedding or ModuleKind.Norm ? module.OutFeatures : module.InFeatures];
-                model.ReadRows(module, 0, row);
+                model.ReadUsedRows(module, 0, row);
                 ushort[] rounded = [.. row.Select(BFloat16.FromSingle)];
                 hash.AppendData(MemoryMarshal.AsBytes(rounded.AsSpan()));
             }

@@ -55,7 +55,7 @@ internal sealed class DoraScales
             {
                 _cancellation.ThrowIfCancellationRequested();
                 int rows = Math.Min(chunkRows, module.OutFeatures - first);
-                _model.ReadRows(module, first, buffer.AsMemory(0, rows * columns));
+                _model.ReadUsedRows(module, first, buffer.AsMemory(0, rows * columns));
                 for (int row = 0; row < rows; row++)
                 {
                     Span<float> weight = buffer.AsSpan(row * columns, columns);

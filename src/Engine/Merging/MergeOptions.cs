@@ -16,7 +16,8 @@ public sealed class MergeOptions : IValidatableObject
 
     /// <summary>
     /// How the folded weights are kept. Default F32: every tenant's logits stay what they were to f32 rounding, for twice the bytes of a
-    /// BF16 base in the changed matrices. BF16 keeps the base's speed and rounds each changed weight once more.
+    /// BF16 base in the changed matrices. BF16 keeps the base's speed and rounds each changed weight once more. A quantised base is folded
+    /// as it unpacks, and its changed matrices grow to these formats meanwhile.
     /// </summary>
     public WeightFormat Format { get; set; } = WeightFormat.F32;
 
@@ -42,6 +43,11 @@ public sealed class MergeOptions : IValidatableObject
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
+        if (Format.IsQuantized())
+        {
+            yield return new ValidationResult($"{nameof(Format)} {Format}: merged weights are kept in F32 or BF16", [nameof(Format)]);
+        }
+
         if (UnmergeShare > MergeShare)
         {
             yield return new ValidationResult(

@@ -30,9 +30,16 @@ internal sealed class ModelBuilder
     {
         try
         {
-            WeightMatrix embedding = Matrix(_plan.Embedding.Shape.Path, _config.VocabularySize, _config.HiddenSize, _plan.Embedding.ReadRows);
+            WeightFormat whole = _format.Unquantized();
+            WeightMatrix embedding = Matrix(
+                _plan.Embedding.Shape.Path, _config.VocabularySize, _config.HiddenSize, whole, _plan.Embedding.ReadRows);
             WeightMatrix? positions = _plan.Positions is { } tensor
-                ? Matrix("positions", _config.MaxPositions, _config.HiddenSize, (row, target) => tensor.ReadRows(row, target, transposed: false))
+                ? Matrix(
+                    "positions",
+                    _config.MaxPositions,
+                    _config.HiddenSize,
+                    whole,
+                    (row, target) => tensor.ReadRows(row, target, transposed: false))
                 : null;
             DecoderLayer[] layers = [.. _plan.Layers.Select(BuildLayer)];
             Norm finalNorm = BuildNorm(_plan.FinalNorm);
@@ -40,7 +47,7 @@ internal sealed class ModelBuilder
             // A tied head shares the embedding's matrix; folding an adapter into the head makes a copy, so the embedding stays.
             Linear head = _plan.IsTied
                 ? new Linear([new LinearSlice(_plan.Head.Shape, 0)], embedding, null, ownsWeight: false)
-                : BuildLinear([_plan.Head]);
+                : BuildLinear([_plan.Head], whole);
             return (new ModelParts(embedding, positions, layers, finalNorm, head), _loadedBytes);
         }
         catch
@@ -57,7 +64,7 @@ internal sealed class ModelBuilder
     private DecoderLayer BuildLayer(LayerPlan plan, int layer) => new()
     {
         InputNorm = BuildNorm(plan.InputNorm),
-        Qkv = BuildLinear(plan.Qkv),
+        Qkv = BuildLinear(plan.Qkv, _format),
         QueryNorm = BuildHeadNorm(plan.QueryNorm),
         KeyNorm = BuildHeadNorm(plan.KeyNorm),
         Attention = new AttentionParameters(
@@ -67,15 +74,15 @@ internal sealed class ModelBuilder
             _config.AttentionScale,
             _config.AttentionSoftCap,
             _config.Windows[layer]),
-        Output = BuildLinear([plan.Output]),
+        Output = BuildLinear([plan.Output], _format),
         PostAttentionNorm = plan.PostAttentionNorm is null ? null : BuildNorm(plan.PostAttentionNorm),
         FeedForwardNorm = BuildNorm(plan.FeedForwardNorm),
         PostFeedForwardNorm = plan.PostFeedForwardNorm is null ? null : BuildNorm(plan.PostFeedForwardNorm),
-        Up = BuildLinear(plan.Up),
-        Down = BuildLinear([plan.Down]),
+        Up = BuildLinear(plan.Up, _format),
+        Down = BuildLinear([plan.Down], _format),
     };
 
-    private Linear BuildLinear(ModulePlan[] parts)
+    private Linear BuildLinear(ModulePlan[] parts, WeightFormat format)
     {
         LinearSlice[] slices = new LinearSlice[parts.Length];
         int rows = 0;
@@ -85,7 +92,8 @@ internal sealed class ModelBuilder
             rows += parts[i].Shape.OutFeatures;
         }
 
-        WeightMatrix weight = Matrix(parts[0].Shape.Path, rows, parts[0].Shape.InFeatures, (row, target) => ReadParts(parts, slices, row, target));
+        WeightMatrix weight = Matrix(
+            parts[0].Shape.Path, rows, parts[0].Shape.InFeatures, format, (row, target) => ReadParts(parts, slices, row, target));
         return new Linear(slices, weight, BuildBias(parts, rows));
     }
 
@@ -141,9 +149,9 @@ internal sealed class ModelBuilder
         return buffer;
     }
 
-    private WeightMatrix Matrix(string label, int rows, int columns, WeightRowReader reader)
+    private WeightMatrix Matrix(string label, int rows, int columns, WeightFormat format, WeightRowReader reader)
     {
-        WeightMatrix matrix = Keep(_backend.CreateMatrix(rows, columns, _format, label, reader));
+        WeightMatrix matrix = Keep(_backend.CreateMatrix(rows, columns, format, label, reader));
         Loaded(matrix.ByteCount);
         return matrix;
     }

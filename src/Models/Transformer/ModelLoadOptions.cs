@@ -5,7 +5,10 @@ namespace InferenceServer.Models.Transformer;
 /// <summary>How a model is brought onto the device.</summary>
 public sealed record ModelLoadOptions
 {
-    /// <summary>How the weight matrices are kept; BF16 by default, as most checkpoints are stored.</summary>
+    /// <summary>
+    /// How the weight matrices are kept; BF16 by default, as most checkpoints are stored. Quantised are the linear layers; embeddings and
+    /// the output head are then BF16, as QLoRA keeps them: they are few, and what they lose every token loses.
+    /// </summary>
     public WeightFormat Weights { get; init; } = WeightFormat.BF16;
 
     /// <summary>Most rows of one step; sizes the activations.</summary>

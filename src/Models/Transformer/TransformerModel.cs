@@ -52,7 +52,8 @@ public sealed class TransformerModel : IDisposable
             ModuleNames.OutputHead,
             [.. plan.Modules.Select(module => module.Shape)],
             (module, row, target) => plan.Modules[module.Index].ReadRows(row, target.Span),
-            module => plan.Modules[module.Index].Bias?.ReadAll());
+            module => plan.Modules[module.Index].Bias?.ReadAll(),
+            options.Weights.IsQuantized() ? UsedRowReader(backend, _parts, plan) : null);
     }
 
     private TransformerModel(TransformerModel original, IComputeBackend backend, int maxBatchTokens, int maxSampledRows)
@@ -117,6 +118,11 @@ public sealed class TransformerModel : IDisposable
             // Matrices are read by several threads; the first problem is the message.
             checkpoint.Dispose();
             throw inner;
+        }
+        catch (InvalidDataException error)
+        {
+            checkpoint.Dispose();
+            throw new ModelFormatException("weights", error.Message, error);
         }
         catch
         {
@@ -234,6 +240,31 @@ public sealed class TransformerModel : IDisposable
         _rope?.Cos.Dispose();
         _rope?.Sin.Dispose();
         _checkpoint.Dispose();
+    }
+
+    private static Action<ModuleShape, int, Memory<float>> UsedRowReader(IComputeBackend backend, ModelParts parts, ModelPlan plan)
+    {
+        (WeightMatrix Matrix, int FirstRow)[] places = new (WeightMatrix, int)[plan.Modules.Count];
+        foreach (Linear linear in parts.Linears.Where(linear => linear.Original.Format.IsQuantized()))
+        {
+            foreach (LinearSlice slice in linear.Slices)
+            {
+                places[slice.Module.Index] = (linear.Original, slice.FirstRow);
+            }
+        }
+
+        return (module, row, target) =>
+        {
+            (WeightMatrix? matrix, int firstRow) = places[module.Index];
+            if (matrix is null)
+            {
+                plan.Modules[module.Index].ReadRows(row, target.Span);
+            }
+            else
+            {
+                backend.ReadMatrix(matrix, firstRow + row, target.Span);
+            }
+        };
     }
 
     private static int ReadMaxModelLength(ModelConfig config, ModelLoadOptions options)

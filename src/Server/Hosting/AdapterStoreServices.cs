@@ -62,9 +62,12 @@ internal static class AdapterStoreServices
         return new UploadReceiver(limits, provider.GetRequiredService<TimeProvider>());
     }
 
-    /// <summary>Adapters are kept on the device as the base is: a model served in f32 loses nothing to its adapters.</summary>
+    /// <summary>
+    /// Adapters are kept on the device as the base is, or in bf16 beside a quantised one: a model served in f32 loses nothing to its
+    /// adapters.
+    /// </summary>
     private static WeightFormat Format(IServiceProvider provider)
     {
-        return provider.GetRequiredService<IOptions<ServerOptions>>().Value.Weights;
+        return provider.GetRequiredService<IOptions<ServerOptions>>().Value.Weights.Unquantized();
     }
 }

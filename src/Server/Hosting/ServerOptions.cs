@@ -36,7 +36,10 @@ public sealed class ServerOptions : IValidatableObject
     /// <summary>auto takes the best device there is, which today is the CPU.</summary>
     public ComputeDevice Device { get; set; } = ComputeDevice.Auto;
 
-    /// <summary>How the base's weights are kept. Default BF16: half the memory traffic of F32, as most checkpoints are stored.</summary>
+    /// <summary>
+    /// How the base's weights are kept. Default BF16: half the memory traffic of F32, as most checkpoints are stored. Int8 and NF4 quantise
+    /// the linear layers at load; embeddings, the output head and adapters are BF16 then.
+    /// </summary>
     public WeightFormat Weights { get; set; } = WeightFormat.BF16;
 
     /// <summary>Longest sequence in tokens; 0 (the default) for the model's own limit, at most 32768.</summary>

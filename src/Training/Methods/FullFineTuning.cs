@@ -26,8 +26,14 @@ internal sealed class FullFineTuning
     /// <param name="backend">Where they live.</param>
     /// <param name="model">The base; its own weights stay as they are.</param>
     /// <param name="trained">Told which weights are parameters.</param>
+    /// <exception cref="ArgumentException">The base is quantised: what was rounded away cannot be trained.</exception>
     public static List<Parameter> Create(IComputeBackend backend, TransformerModel model, TrainedWeights trained)
     {
+        if (model.WeightFormat.IsQuantized())
+        {
+            throw new ArgumentException($"all weights of a base kept in {model.WeightFormat} cannot be trained: load it in f32 or bf16");
+        }
+
         FullFineTuning builder = new(backend, model, trained);
         builder.AddAll();
         return builder._parameters;

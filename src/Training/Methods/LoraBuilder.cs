@@ -142,7 +142,7 @@ internal sealed class LoraBuilder
         int rank = Config.RankOf(module.Path);
         float scale = (float)Config.ScaleOf(module.Path);
         float[] weight = new float[(long)module.OutFeatures * module.InFeatures];
-        _model.Shape.ReadRows(module, 0, weight);
+        _model.Shape.ReadUsedRows(module, 0, weight);
         LowRankStart start = _recipe.Initialisation == "pissa"
             ? PissaStart.Create(weight, module.OutFeatures, module.InFeatures, rank, scale)
             : OloraStart.Create(weight, module.OutFeatures, module.InFeatures, rank, scale);

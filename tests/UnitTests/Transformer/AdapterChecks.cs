@@ -40,6 +40,25 @@ internal sealed class AdapterChecks(string root)
         CheckMergedBesideOthers(golden, expected, folder, WeightFormat.BF16, MergedBFloat16Bound);
     }
 
+    /// <summary>
+    /// The same over quantised bases: what is folded is the base as it unpacks, so a merge moves logits no further than over a bf16 base.
+    /// </summary>
+    public void MergedInQuantized(string folder)
+    {
+        using ExpectedTensors expected = new(folder);
+        if (s_refused.Contains(expected.Case.GetProperty("peft_type").GetString()!))
+        {
+            return;
+        }
+
+        foreach (WeightFormat weights in new[] { WeightFormat.Int8, WeightFormat.NF4 })
+        {
+            using GoldenModel golden = new(Resolve(expected.Case.GetProperty("base").GetString()!), weights);
+            CheckMergedBesideOthers(golden, expected, folder, WeightFormat.F32, MergedBound);
+            CheckMergedBesideOthers(golden, expected, folder, WeightFormat.BF16, MergedBFloat16Bound);
+        }
+    }
+
     private static void CheckMergedBesideOthers(GoldenModel golden, ExpectedTensors expected, string folder, WeightFormat format, double bound)
     {
         string neighbour = Path.Combine(Path.GetDirectoryName(folder)!, "lora_qv_r4");

@@ -19,6 +19,10 @@ public sealed class GoldenAdapterTests(ITestOutputHelper output)
         GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.MergedInBFloat16);
 
     [GoldenFact]
+    public void Every_adapter_can_be_merged_in_a_quantised_base_beside_other_tenants() =>
+        GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.MergedInQuantized);
+
+    [GoldenFact]
     public void Every_mixed_batch_gives_each_row_its_own_logits_and_equals_the_row_alone() =>
         GoldenCases.RunFolders(output, "fixtures/mixed/*", s_checks.Mixed);
 

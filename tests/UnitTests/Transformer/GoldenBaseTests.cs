@@ -10,4 +10,8 @@ public sealed class GoldenBaseTests(ITestOutputHelper output)
 {
     [GoldenFact]
     public void Every_base_gives_its_logits_and_greedy_tokens() => GoldenCases.RunFolders(output, "fixtures/bases/*", BaseChecks.Base);
+
+    [GoldenFact]
+    public void Every_quantised_base_computes_with_its_unpacked_weights() =>
+        GoldenCases.RunFolders(output, "fixtures/bases/*", new QuantizedChecks(output).Base);
 }

@@ -14,12 +14,20 @@ public sealed class SmallGoldenTests(ITestOutputHelper output)
     public void Bases_give_their_logits_and_greedy_tokens() => GoldenCases.RunFolders(output, "fixtures/bases/*", BaseChecks.Base, s_root);
 
     [Fact]
+    public void Quantised_bases_compute_with_their_unpacked_weights() =>
+        GoldenCases.RunFolders(output, "fixtures/bases/*", new QuantizedChecks(output).Base, s_root);
+
+    [Fact]
     public void Adapters_give_their_logits_and_greedy_tokens_unmerged_and_merged() =>
         GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.Adapter, s_root);
 
     [Fact]
     public void Adapters_can_be_merged_in_bf16_beside_other_tenants() =>
         GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.MergedInBFloat16, s_root);
+
+    [Fact]
+    public void Adapters_can_be_merged_in_a_quantised_base_beside_other_tenants() =>
+        GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.MergedInQuantized, s_root);
 
     [Fact]
     public void Mixed_batches_give_each_row_its_own_logits_and_equal_the_row_alone() =>
