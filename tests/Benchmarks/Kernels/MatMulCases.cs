@@ -13,6 +13,10 @@ internal sealed class MatMulCases : IDisposable
     private readonly WeightMatrix[] _bf16;
     private readonly WeightMatrix[] _f32;
     private readonly WeightMatrix[] _narrow;
+    private readonly WeightMatrix[] _int8;
+    private readonly WeightMatrix[] _nf4;
+    private readonly WeightMatrix[] _narrowInt8;
+    private readonly WeightMatrix[] _narrowNf4;
     private readonly DeviceBuffer _x;
     private readonly DeviceBuffer _y;
 
@@ -25,6 +29,10 @@ internal sealed class MatMulCases : IDisposable
         _bf16 = [.. Enumerable.Range(0, 8).Select(_ => Create(WeightFormat.BF16, Size))];
         _f32 = [.. Enumerable.Range(0, 4).Select(_ => Create(WeightFormat.F32, Size))];
         _narrow = [.. Enumerable.Range(0, 32).Select(_ => Create(WeightFormat.BF16, NarrowSize))];
+        _int8 = [.. Enumerable.Range(0, 12).Select(_ => Create(WeightFormat.Int8, Size))];
+        _nf4 = [.. Enumerable.Range(0, 24).Select(_ => Create(WeightFormat.NF4, Size))];
+        _narrowInt8 = [.. Enumerable.Range(0, 8).Select(_ => Create(WeightFormat.Int8, NarrowSize))];
+        _narrowNf4 = [.. Enumerable.Range(0, 8).Select(_ => Create(WeightFormat.NF4, NarrowSize))];
         _x = backend.Allocate(MaxRows * Size * sizeof(float), "x");
         _y = backend.Allocate(MaxRows * Size * sizeof(float), "y");
         backend.Write(HostTensor.Random(MaxRows, Size, 2).Values, _x);
@@ -43,6 +51,15 @@ internal sealed class MatMulCases : IDisposable
         {
             Measurements.Add(Case("f32", _f32, rows));
         }
+
+        foreach (int rows in new[] { 1, 2, 4, 8, 16 })
+        {
+            Measurements.Add(Case("int8", _int8, rows));
+            Measurements.Add(Case("nf4", _nf4, rows));
+        }
+
+        Measurements.Add(Case("int8 to 512", _narrowInt8, MaxRows));
+        Measurements.Add(Case("nf4 to 512", _narrowNf4, MaxRows));
 
         WeightMatrix Create(WeightFormat format, int outputs) => backend.CreateMatrix(
             outputs, Size, format, "weight", (first, target) => weight.Values.AsSpan(first * Size, target.Length).CopyTo(target));
@@ -63,7 +80,7 @@ internal sealed class MatMulCases : IDisposable
 
     public void Dispose()
     {
-        foreach (WeightMatrix matrix in _bf16.Concat(_f32).Concat(_narrow))
+        foreach (WeightMatrix matrix in new[] { _bf16, _f32, _narrow, _int8, _nf4, _narrowInt8, _narrowNf4 }.SelectMany(matrices => matrices))
         {
             matrix.Dispose();
         }

@@ -20,6 +20,8 @@ public sealed class AllocationTests
         using CpuBackend backend = new(new CpuOptions { ThreadCount = 2 });
         using WeightMatrix square = Matrix(backend, Hidden, Hidden);
         using WeightMatrix wide = Matrix(backend, 2 * Hidden, Hidden);
+        using WeightMatrix int8 = Matrix(backend, Hidden, Hidden, WeightFormat.Int8);
+        using WeightMatrix nf4 = Matrix(backend, Hidden, Hidden, WeightFormat.NF4);
         using DeviceBuffer vector = backend.Allocate(Hidden * sizeof(float), "vector");
         using DeviceBuffer angles = backend.Allocate(4096 * 32 * sizeof(float), "angles");
         using DeviceBuffer buffer = backend.Allocate(4L * Rows * Hidden * sizeof(float), "activations");
@@ -44,6 +46,9 @@ public sealed class AllocationTests
             ("LayerNorm", () => backend.LayerNorm(x, vector, vector, 1e-5f, y)),
             ("MatMul", () => backend.MatMul(x, square, y)),
             ("MatMul of one row", () => backend.MatMul(x.SliceRows(0, 1), wide, xWide.SliceRows(0, 1))),
+            ("MatMul of int8", () => backend.MatMul(x, int8, y)),
+            ("MatMul of nf4", () => backend.MatMul(x, nf4, y)),
+            ("MatMul of nf4 and one row", () => backend.MatMul(x.SliceRows(0, 1), nf4, y.SliceRows(0, 1))),
             ("ApplyAdapters", () => backend.ApplyAdapters(prefill.Lora, 0, x, y)),
             ("ScaleInputs", () => backend.ScaleInputs(prefill.Lora, 0, x, y)),
             ("ApplyReplacedRows", () => backend.ApplyReplacedRows(prefill.Lora, 2, x, y)),
@@ -76,11 +81,11 @@ public sealed class AllocationTests
         Assert.All(operations.Zip(least), pair => Assert.True(pair.Second == 0, $"{pair.First.Name} allocates {pair.Second} bytes"));
     }
 
-    private static WeightMatrix Matrix(CpuBackend backend, int rows, int columns)
+    private static WeightMatrix Matrix(CpuBackend backend, int rows, int columns, WeightFormat format = WeightFormat.BF16)
     {
         HostTensor weight = HostTensor.Random(rows, columns, 1, 0.1f);
         return backend.CreateMatrix(
-            rows, columns, WeightFormat.BF16, "weight", (first, target) => weight.Values.AsSpan(first * columns, target.Length).CopyTo(target));
+            rows, columns, format, "weight", (first, target) => weight.Values.AsSpan(first * columns, target.Length).CopyTo(target));
     }
 
     private static DeviceAdapter Adapter(CpuBackend backend)

@@ -21,6 +21,8 @@ public sealed class BackwardKernelTests : IDisposable
     [InlineData(5, 300, 7, WeightFormat.F32)]
     [InlineData(3, 31, 33, WeightFormat.BF16)]
     [InlineData(7, 290, 66, WeightFormat.BF16)]
+    [InlineData(3, 31, 33, WeightFormat.Int8)]
+    [InlineData(3, 31, 33, WeightFormat.NF4)]
     public void A_frozen_weight_passes_the_gradient_on(int rows, int outFeatures, int inFeatures, WeightFormat format)
     {
         float[] weights = _bench.Read(_bench.Tensor(outFeatures, inFeatures, 1, 0.2f, 0));
@@ -38,6 +40,30 @@ public sealed class BackwardKernelTests : IDisposable
             _bench.Backend.MatMul(x, weight, y);
             return _bench.Weighted(y, dy);
         });
+    }
+
+    [Theory]
+    [InlineData(1, 1, 1, WeightFormat.Int8)]
+    [InlineData(5, 300, 131, WeightFormat.Int8)]
+    [InlineData(1, 1, 1, WeightFormat.NF4)]
+    [InlineData(5, 300, 131, WeightFormat.NF4)]
+    [InlineData(260, 64, 64, WeightFormat.NF4)]
+    public void A_quantised_weight_passes_on_what_its_unpacked_weights_do(int rows, int outFeatures, int inFeatures, WeightFormat format)
+    {
+        float[] weights = _bench.Read(_bench.Tensor(outFeatures, inFeatures, 1, 0.2f, 0));
+        WeightMatrix Matrix(WeightFormat kept) => _bench.Backend.CreateMatrix(
+            outFeatures, inFeatures, kept, "w", (first, target) => weights.AsSpan(first * inFeatures, target.Length).CopyTo(target));
+        using WeightMatrix quantized = Matrix(format);
+        _bench.Backend.ReadMatrix(quantized, 0, weights);
+        using WeightMatrix unpacked = Matrix(WeightFormat.F32);
+        TensorView dy = _bench.Tensor(rows, outFeatures, 3, 0.3f);
+        TensorView dx = _bench.Tensor(rows, inFeatures, 4);
+        TensorView expected = _bench.Tensor(rows, inFeatures, 4);
+
+        _bench.Training.MatMulBackward(dy, quantized, dx);
+        _bench.Training.MatMulBackward(dy, unpacked, expected);
+
+        Assert.Equal(_bench.Read(expected), _bench.Read(dx));
     }
 
     [Theory]
