@@ -54,6 +54,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     {
         _attention.Dispose();
         _matMul.Dispose();
+        _quantizedMatMul.Dispose();
     }
 
     public override void Scale(float factor, TensorView y)

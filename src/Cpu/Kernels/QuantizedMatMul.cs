@@ -12,7 +12,7 @@ namespace InferenceServer.Cpu.Kernels;
 /// many, a piece of a panel is unpacked into the scratch memory, where it stays in the first-level cache while all rows of the group pass
 /// over it; the sums rest in y between the pieces. Both give the same bits.
 /// </remarks>
-internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob
+internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDisposable
     where TSimd : struct, ISimd<TVector>
     where TVector : struct
 {
@@ -20,11 +20,11 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob
     private const int ItemWidth = PanelsPerItem * PanelLayout.Width;
     private const int RowsPerItem = 128;
 
-    /// <summary>Rows up to which unpacking in registers is less work than unpacking to memory.</summary>
-    private const int FewRows = 4;
+    /// <summary>Most rows of a tile for few rows.</summary>
+    private const int MostFewRows = 8;
 
     /// <summary>Inputs whose scales are unpacked at once for few rows; a multiple of every block.</summary>
-    private const int ScaledDepth = 1024;
+    private const int ScaledDepth = 2048;
 
     /// <summary>Inputs of an unpacked piece; a multiple of every block.</summary>
     private const int DepthPiece = 256;
@@ -34,18 +34,24 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob
 
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _scratch;
+    private readonly InterleaveRows _interleave;
     private CpuWeightMatrix? _weight;
     private QuantizedPanels? _panels;
     private Rows _x;
     private Rows _y;
     private int _rows;
     private int _rowGroups;
+    private int _blockRows;
+    private float* _interleaved;
 
     public QuantizedMatMul(WorkerPool pool, WorkerScratch scratch)
     {
         _pool = pool;
         _scratch = scratch;
+        _interleave = new InterleaveRows(pool);
     }
+
+    public void Dispose() => _interleave.Dispose();
 
     public void Run(TensorView x, CpuWeightMatrix weight, QuantizedPanels panels, TensorView y)
     {
@@ -55,6 +61,10 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob
         _y = new Rows(y);
         _rows = x.Rows;
         _rowGroups = (_rows + RowsPerItem - 1) / RowsPerItem;
+
+        // Few rows in one block, with zeros where there are fewer than it takes; 0 for many.
+        _blockRows = _rows <= 2 ? _rows : _rows <= 4 ? 4 : _rows <= TSimd.MaxRows ? TSimd.MaxRows : 0;
+        _interleaved = _blockRows > 1 ? _interleave.Run(_x, _rows, weight.Columns, _blockRows) : null;
         int panelPairs = (weight.PanelCount + PanelsPerItem - 1) / PanelsPerItem;
         bool parallel = (long)_rows * weight.Rows * weight.Columns >= SerialLimit;
         _pool.Run(this, panelPairs * _rowGroups, parallel);
@@ -73,11 +83,11 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob
         int width = Math.Min(ItemWidth, weight.Rows - firstColumn);
         float* y = _y.At(firstRow) + firstColumn;
 
-        // Padding columns must not reach y, nor the fourth row where there are three: those results go to a tile first.
-        if (rows <= FewRows)
+        // Padding columns and rows must not reach y: those results go to a tile first.
+        if (_blockRows > 0)
         {
-            float* tile = _scratch.Get(worker, (FewRows * ItemWidth) + (ScaledDepth * ItemWidth / IQuantizedCodes.StepDepth));
-            MultiplyFew(firstPanel, firstRow, rows, tile, tile + (FewRows * ItemWidth));
+            float* tile = _scratch.Get(worker, (MostFewRows * ItemWidth) + (ScaledDepth * ItemWidth / IQuantizedCodes.StepDepth));
+            MultiplyFew(firstPanel, tile, tile + (MostFewRows * ItemWidth));
             CopyRows(tile, y, rows, width);
         }
         else
@@ -102,80 +112,76 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob
         }
     }
 
-    private void MultiplyFew(int firstPanel, int firstRow, int rows, float* tile, float* scales)
+    private void MultiplyFew(int firstPanel, float* tile, float* scales)
     {
         if (_weight!.Format == WeightFormat.Int8)
         {
-            MultiplyFew<Int8Codes>(firstPanel, firstRow, rows, tile, scales);
+            MultiplyFew<Int8Codes>(firstPanel, tile, scales);
         }
         else
         {
-            MultiplyFew<NF4Codes>(firstPanel, firstRow, rows, tile, scales);
+            MultiplyFew<NF4Codes>(firstPanel, tile, scales);
         }
     }
 
-    private void MultiplyFew<TCodes>(int firstPanel, int firstRow, int rows, float* tile, float* scales)
+    private void MultiplyFew<TCodes>(int firstPanel, float* tile, float* scales)
         where TCodes : struct, IQuantizedCodes
     {
         CpuWeightMatrix weight = _weight!;
         QuantizedPanels panels = _panels!;
         int panelCount = Math.Min(PanelsPerItem, weight.PanelCount - firstPanel);
-        int vectors = rows == 1 ? 4 : 2;
         for (int k = 0; k < weight.Columns; k += ScaledDepth)
         {
             int depth = Math.Min(ScaledDepth, weight.Columns - k);
             int firstBlock = k / TCodes.BlockDepth;
             int blocks = (depth + TCodes.BlockDepth - 1) / TCodes.BlockDepth;
+            int panelScales = blocks * PanelLayout.Width;
             for (int panel = 0; panel < panelCount; panel++)
             {
                 panels.ReadScales(
-                    firstPanel + panel, weight.Panel(firstPanel + panel), firstBlock, blocks, scales + (panel * blocks * PanelLayout.Width));
+                    firstPanel + panel, weight.Panel(firstPanel + panel), firstBlock, blocks, scales + (panel * panelScales));
             }
 
-            for (int column = 0; column < panelCount * PanelLayout.Width; column += vectors * TSimd.Count)
+            // Where the second panel is missing the first stands in, for tile columns unread.
+            float* x = _interleaved is null ? _x.At(0) + k : _interleaved + ((nint)k * _blockRows);
+            int step = (_blockRows == 1 ? 4 : 2) * TSimd.Count;
+            for (int column = 0; column < panelCount * PanelLayout.Width; column += step)
             {
-                Vectors v = new(weight, firstPanel, panelCount, firstBlock, blocks, scales);
-                float* x = _x.At(firstRow) + k;
-                float* c = tile + column;
-                float* c1 = c + TSimd.Count;
-                byte* b0 = v.Codes<TCodes>(column);
-                byte* b1 = v.Codes<TCodes>(column + TSimd.Count);
-                float* s0 = v.Scales(column);
-                float* s1 = v.Scales(column + TSimd.Count);
-                if (rows == 1)
-                {
-                    int third = column + (2 * TSimd.Count);
-                    int fourth = third + TSimd.Count;
-                    QuantizedKernel<TSimd, TVector, TCodes>.Rows1(
-                        x,
-                        b0,
-                        b1,
-                        v.Codes<TCodes>(third),
-                        v.Codes<TCodes>(fourth),
-                        s0,
-                        s1,
-                        v.Scales(third),
-                        v.Scales(fourth),
-                        depth,
-                        c,
-                        c1,
-                        tile + third,
-                        tile + fourth,
-                        k > 0);
-                }
-                else if (rows == 2)
-                {
-                    QuantizedKernel<TSimd, TVector, TCodes>.Rows2(x, _x.Stride, b0, b1, s0, s1, depth, c, c1, ItemWidth, k > 0);
-                }
-                else
-                {
-                    // Without a fourth row the third stands in, for a row of the tile that nobody reads.
-                    float* last = _x.At(firstRow + rows - 1) + k;
-                    QuantizedKernel<TSimd, TVector, TCodes>.Rows4(x, _x.Stride, last, b0, b1, s0, s1, depth, c, c1, ItemWidth, k > 0);
-                }
+                int panel = column / PanelLayout.Width;
+                int last = Math.Min((column + (step / 2)) / PanelLayout.Width, panelCount - 1);
+                byte* b = Codes<TCodes>(weight, firstPanel + panel, firstBlock, column);
+                float* s = scales + (panel * panelScales) + (column % PanelLayout.Width);
+                int second = column + (step / 2);
+                byte* b2 = Codes<TCodes>(weight, firstPanel + last, firstBlock, second);
+                float* s2 = scales + (last * panelScales) + (second % PanelLayout.Width);
+                Multiply<TCodes>(x, b, b2, s, s2, depth, tile + column, k > 0);
             }
         }
     }
+
+    private void Multiply<TCodes>(float* x, byte* b, byte* b2, float* s, float* s2, int depth, float* c, bool resume)
+        where TCodes : struct, IQuantizedCodes
+    {
+        switch (_blockRows)
+        {
+            case 1:
+                QuantizedKernel<TSimd, TVector, TCodes>.Rows1(x, b, b2, s, s2, depth, c, resume);
+                break;
+            case 2:
+                QuantizedKernel<TSimd, TVector, TCodes>.Interleaved2(x, b, s, depth, c, ItemWidth, resume);
+                break;
+            case 4:
+                QuantizedKernel<TSimd, TVector, TCodes>.Interleaved4(x, b, s, depth, c, ItemWidth, resume);
+                break;
+            default:
+                QuantizedKernel<TSimd, TVector, TCodes>.Interleaved8(x, b, s, depth, c, ItemWidth, resume);
+                break;
+        }
+    }
+
+    private static byte* Codes<TCodes>(CpuWeightMatrix weight, int panel, int firstBlock, int column)
+        where TCodes : struct, IQuantizedCodes =>
+        weight.Panel(panel) + ((nint)firstBlock * QuantizedPanels.BlockBytes) + (column % PanelLayout.Width * TCodes.ColumnBytes);
 
     private void MultiplyMany(int firstPanel, int firstRow, int rows, float* target, nint targetStride, float* scratch)
     {
@@ -226,20 +232,5 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob
                 Math.Min(panels.BlockDepth, depth - done),
                 target + (done * PanelLayout.Width));
         }
-    }
-
-    /// <summary>Where the codes and scales of the pair's columns are; a column of a missing panel is read from the last.</summary>
-    private readonly struct Vectors(CpuWeightMatrix weight, int firstPanel, int panelCount, int firstBlock, int blocks, float* scales)
-    {
-        public byte* Codes<TCodes>(int column)
-            where TCodes : struct, IQuantizedCodes
-        {
-            byte* panel = weight.Panel(firstPanel + Panel(column));
-            return panel + ((nint)firstBlock * QuantizedPanels.BlockBytes) + (column % PanelLayout.Width * TCodes.ColumnBytes);
-        }
-
-        public float* Scales(int column) => scales + (Panel(column) * blocks * PanelLayout.Width) + (column % PanelLayout.Width);
-
-        private int Panel(int column) => Math.Min(column / PanelLayout.Width, panelCount - 1);
     }
 }

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Kernels;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Quantization;
@@ -38,9 +39,11 @@ internal sealed unsafe class Int8Panels : QuantizedPanels
     public override void ReadScales(int panel, byte* source, int firstBlock, int count, float* target)
     {
         ushort* scales = Scales(source) + ((nint)firstBlock * PanelLayout.Width);
-        for (int i = 0; i < count * PanelLayout.Width; i++)
+        for (int i = 0; i < count * PanelLayout.Width; i += Vector256<ushort>.Count)
         {
-            target[i] = BFloat16.ToSingle(scales[i]);
+            (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load(scales + i));
+            (low << 16).AsSingle().Store(target + i);
+            (high << 16).AsSingle().Store(target + i + Vector256<uint>.Count);
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Kernels;
 using InferenceServer.Cpu.Memory;
 using InferenceServer.Tensors.Quantization;
@@ -101,23 +102,48 @@ internal sealed unsafe class NF4Panels : QuantizedPanels
     {
         float* values = ScaleValues;
         byte* codes = Scales(source) + ((nint)firstBlock * PanelLayout.Width);
-        long first = ((long)panel * PanelLayout.Width * BlockCount) + firstBlock;
-        fixed (float* maxima = _groupMaxima)
+        for (int i = 0; i < count * PanelLayout.Width; i++)
         {
-            for (int block = 0; block < count; block++)
+            target[i] = values[codes[i]];
+        }
+
+        float* maxima = stackalloc float[PanelLayout.Width];
+        long first = ((long)panel * PanelLayout.Width * BlockCount) + firstBlock;
+        Vector256<float> mean = Vector256.Create(_mean);
+        int block = 0;
+        while (block < count)
+        {
+            int end = Math.Min(count, block + FindMaxima(first + block, maxima));
+            for (; block < end; block++)
             {
-                // Groups follow the matrix row by row, so each output of the panel is in one of its own.
-                long scale = first + block;
-                for (int n = 0; n < PanelLayout.Width; n++)
+                for (int n = 0; n < PanelLayout.Width; n += Vector256<float>.Count)
                 {
-                    target[n] = (values[codes[n]] * maxima[scale / DynamicByte.GroupSize]) + _mean;
-                    scale += BlockCount;
+                    // Two roundings, as in the definition.
+                    Vector256<float> product = Vector256.Load(target + n) * Vector256.Load(maxima + n);
+                    (product + mean).Store(target + n);
                 }
 
-                codes += PanelLayout.Width;
                 target += PanelLayout.Width;
             }
         }
+    }
+
+    /// <summary>
+    /// Finds the largest of the group of a block's scale, for each output of a panel: groups follow the matrix row by row, so each output
+    /// may be in one of its own.
+    /// </summary>
+    /// <returns>For how many blocks from this one on they hold.</returns>
+    private int FindMaxima(long firstScale, float* maxima)
+    {
+        int blocks = DynamicByte.GroupSize;
+        for (int n = 0; n < PanelLayout.Width; n++)
+        {
+            long scale = firstScale + ((long)n * BlockCount);
+            maxima[n] = _groupMaxima[scale / DynamicByte.GroupSize];
+            blocks = Math.Min(blocks, DynamicByte.GroupSize - (int)(scale % DynamicByte.GroupSize));
+        }
+
+        return blocks;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
