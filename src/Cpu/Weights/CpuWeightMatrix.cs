@@ -145,7 +145,7 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
             float* to = target + (done * stride);
             if (Quantized is not null)
             {
-                ReadQuantized(Quantized, (firstRow + done) / PanelLayout.Width, count, firstColumn, columns, to, stride);
+                Quantized.ReadBlock((firstRow + done) / PanelLayout.Width, panel, count, firstColumn, columns, to, stride);
             }
             else if (Format == WeightFormat.F32)
             {
@@ -185,25 +185,6 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
         if (disposing)
         {
             _block.Dispose();
-        }
-    }
-
-    private void ReadQuantized(QuantizedPanels panels, int panel, int count, int firstColumn, int columns, float* target, nint stride)
-    {
-        // Blocks are unpacked whole up to the last input wanted, then turned.
-        float* scales = stackalloc float[PanelLayout.Width];
-        float* weights = stackalloc float[QuantizedPanels.MaxBlockDepth * PanelLayout.Width];
-        byte* source = Panel(panel);
-        int end = firstColumn + columns;
-        for (int block = firstColumn / panels.BlockDepth; block * panels.BlockDepth < end; block++)
-        {
-            int blockStart = block * panels.BlockDepth;
-            int blockEnd = Math.Min(blockStart + panels.BlockDepth, end);
-            int start = Math.Max(blockStart, firstColumn);
-            panels.ReadScales(panel, source, block, 1, scales);
-            panels.Unpack(source + ((nint)block * QuantizedPanels.BlockBytes), scales, blockEnd - blockStart, weights);
-            float* from = weights + ((start - blockStart) * PanelLayout.Width);
-            TransposeBlock.Run(from, PanelLayout.Width, blockEnd - start, count, target + start - firstColumn, stride);
         }
     }
 

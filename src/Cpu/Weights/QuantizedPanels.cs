@@ -1,4 +1,5 @@
 using InferenceServer.Cpu.Memory;
+using InferenceServer.Cpu.Training;
 
 namespace InferenceServer.Cpu.Weights;
 
@@ -77,6 +78,32 @@ internal abstract unsafe class QuantizedPanels
     /// <param name="depth">Inputs wanted, from the first on.</param>
     /// <param name="target">Receives <paramref name="depth"/> rows of 32.</param>
     public abstract void Unpack(byte* codes, float* scales, int depth, float* target);
+
+    /// <summary>Unpacks some inputs of a panel's outputs, output by output.</summary>
+    /// <param name="panel">Number of the panel.</param>
+    /// <param name="source">Its first byte.</param>
+    /// <param name="rows">Outputs, from the panel's first on.</param>
+    /// <param name="firstColumn">First input.</param>
+    /// <param name="columns">Inputs.</param>
+    /// <param name="target">Receives <paramref name="rows"/> rows.</param>
+    /// <param name="stride">Floats from one row of the target to the next.</param>
+    public void ReadBlock(int panel, byte* source, int rows, int firstColumn, int columns, float* target, nint stride)
+    {
+        float* scales = stackalloc float[PanelLayout.Width];
+        float* weights = stackalloc float[MaxBlockDepth * PanelLayout.Width];
+        int end = firstColumn + columns;
+        for (int block = firstColumn / BlockDepth; block * BlockDepth < end; block++)
+        {
+            // Each block is unpacked from its first input up to the last one wanted, then turned.
+            int blockStart = block * BlockDepth;
+            int blockEnd = Math.Min(blockStart + BlockDepth, end);
+            int start = Math.Max(blockStart, firstColumn);
+            ReadScales(panel, source, block, 1, scales);
+            Unpack(source + ((nint)block * BlockBytes), scales, blockEnd - blockStart, weights);
+            float* from = weights + ((start - blockStart) * PanelLayout.Width);
+            TransposeBlock.Run(from, PanelLayout.Width, blockEnd - start, rows, target + start - firstColumn, stride);
+        }
+    }
 
     /// <summary>Whether what is kept beside the panels has the same bits.</summary>
     public virtual bool HasSameExtras(QuantizedPanels other) => true;
