@@ -123,6 +123,29 @@ public interface ITrainingBackend : IDisposable
     /// </summary>
     void Dropout(TensorView x, float rate, ulong seed, TensorView y, bool add);
 
+    /// <summary>
+    /// The weights of a gate's blocks: <c>y[t] = softmax((x[t] + bias) / temperature)</c> over the topK largest scores of the row, 0 for
+    /// the others; of equal scores the first is larger. For rows of at most <see cref="Adapters.RankGate.MaxBlocks"/>.
+    /// </summary>
+    /// <param name="x">Scores <c>[T, n]</c>.</param>
+    /// <param name="bias">One row, or null for zeros.</param>
+    /// <param name="temperature">Above 0.</param>
+    /// <param name="topK">From 1 to n.</param>
+    /// <param name="y"><c>[T, n]</c>; may be x.</param>
+    void GateSoftmax(TensorView x, TensorView? bias, float temperature, int topK, TensorView y);
+
+    /// <summary>
+    /// Through that softmax: <c>dx = y (dy - sum over the row of y dy) / temperature</c>, where y is 0 nothing passes. dx is overwritten
+    /// and may be dy.
+    /// </summary>
+    void GateSoftmaxBackward(TensorView y, float temperature, TensorView dy, TensorView dx);
+
+    /// <summary><c>y[t, h] = x[t, h] * factors[t, block of h]</c>; the columns are blocks of the sizes given. y may be x.</summary>
+    void ScaleBlocks(TensorView x, TensorView factors, ReadOnlySpan<int> sizes, TensorView y);
+
+    /// <summary><c>y[t, i] = sum over block i of x[t, h] * z[t, h]</c>; through <see cref="ScaleBlocks"/> to its factors.</summary>
+    void BlockProducts(TensorView x, TensorView z, ReadOnlySpan<int> sizes, TensorView y);
+
     /// <summary>Sum of the squares of all elements.</summary>
     double SumOfSquares(TensorView x);
 

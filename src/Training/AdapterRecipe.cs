@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using InferenceServer.AdapterStore;
 using InferenceServer.AdapterStore.Import;
+using InferenceServer.Tensors.Adapters;
 
 namespace InferenceServer.Training;
 
@@ -13,9 +14,10 @@ public sealed class AdapterRecipe
 {
     private readonly JsonObject _json;
 
-    private AdapterRecipe(JsonObject json)
+    private AdapterRecipe(JsonObject json, IReadOnlyDictionary<string, AdapterWeights>? sources = null)
     {
         _json = json;
+        Sources = sources;
         Initialisation = json["init_lora_weights"] is JsonValue value && value.TryGetValue(out string? text) ? text : "true";
         if (Initialisation is not ("true" or "gaussian" or "pissa" or "olora"))
         {
@@ -60,6 +62,21 @@ public sealed class AdapterRecipe
             AdaLora = AdaLoraSchedule.Read(json, Peft.Rank);
         }
 
+        if (Peft.Router is { } router)
+        {
+            RefuseUnlessOff("lora_dropout");
+            if (router.BlockRanks is not null)
+            {
+                throw Unsupported(RouterConfig.BlockRanksField, "nothing in a recipe (the adapters themselves tell)", "a table");
+            }
+
+            // The softmax over one score is 1 whatever the score, so no gradient would reach the gate.
+            if (router.TopK == 1)
+            {
+                throw Unsupported(RouterConfig.Field + ".top_k", "2 or more in training (with 1 the gate has no gradient)", "1");
+            }
+        }
+
         if (json[DeltaLoraConfig.Field] is { } delta)
         {
             DeltaLora = DeltaLoraConfig.Read(delta.AsObject());
@@ -95,7 +112,13 @@ public sealed class AdapterRecipe
     /// <summary>LoRA-drop's numbers; null for other methods.</summary>
     public LoraDropConfig? LoraDrop { get; }
 
+    /// <summary>Names of the adapters that a router is trained over; empty for other methods.</summary>
+    public IReadOnlyList<string> RoutedAdapters => Peft.Router?.Adapters ?? [];
+
     internal PeftConfig Peft { get; }
+
+    /// <summary>The adapters that a router is trained over, by name; null before <see cref="WithSources"/>.</summary>
+    internal IReadOnlyDictionary<string, AdapterWeights>? Sources { get; }
 
     /// <summary>Parses a config.</summary>
     /// <exception cref="AdapterFormatException">It is not valid, or asks for what training does not do.</exception>
@@ -111,6 +134,14 @@ public sealed class AdapterRecipe
         {
             throw new AdapterFormatException(PeftImporter.ConfigFileName, "", "valid JSON with PEFT's types", error.Message, error);
         }
+    }
+
+    /// <summary>The same with the adapters that a router is trained over.</summary>
+    /// <param name="sources">For each of <see cref="RoutedAdapters"/> what <see cref="PeftImporter"/> or the catalog loaded for the base.</param>
+    public AdapterRecipe WithSources(IReadOnlyDictionary<string, AdapterWeights> sources)
+    {
+        ArgumentNullException.ThrowIfNull(sources);
+        return new AdapterRecipe(CopyJson(), sources);
     }
 
     /// <summary>A copy of the fields, to be changed for export.</summary>

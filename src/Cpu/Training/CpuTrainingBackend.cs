@@ -10,7 +10,7 @@ using InferenceServer.Tensors.Steps;
 namespace InferenceServer.Cpu.Training;
 
 /// <summary>The operations of <see cref="ITrainingBackend"/> for one vector width. Every operation is done when its call returns.</summary>
-internal sealed unsafe class CpuTrainingBackend<TSimd, TVector> : ITrainingBackend
+internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrainingBackend
     where TSimd : struct, ISimd<TVector>
     where TVector : struct
 {

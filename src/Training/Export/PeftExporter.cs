@@ -10,7 +10,8 @@ namespace InferenceServer.Training.Export;
 /// Writes a trained adapter as PEFT's <c>save_pretrained</c> does: adapter_config.json and adapter_model.safetensors. AdaLoRA's tensors are
 /// cut to the kept components; What started inside the base or changed it becomes a plain LoRA of twice the rank over the
 /// original base: PiSSA and OLoRA <c>A' = [A; A0], B' = [B, -B0]</c>, Delta-LoRA <c>A' = [A; A_K], B' = [(1 + lambda) B, -lambda B_K]</c>.
-/// LoRA-drop's shared pair is written for each module that has it.
+/// LoRA-drop's shared pair is written for each module that has it. A router is written in the server's own format, which PEFT refuses
+/// (docs/ROUTED_ADAPTERS.md).
 /// </summary>
 public static class PeftExporter
 {
@@ -40,6 +41,12 @@ public static class PeftExporter
             }
 
             config["rank_pattern"] = pattern;
+        }
+
+        if (config[RouterConfig.Field] is JsonObject router)
+        {
+            router["block_ranks"] = new JsonObject(trainer.Modules.OfType<RouterMethod>().Select(module => KeyValuePair.Create<string, JsonNode?>(
+                module.Path, new JsonArray([.. module.BlockRanks.Select(rank => JsonValue.Create(rank))]))));
         }
 
         Directory.CreateDirectory(folder);

@@ -56,6 +56,11 @@ internal sealed class AdapterBuilder
     public TrainedAdapter Build()
     {
         ModelShape shape = _model.Shape;
+        if (Config.Router is not null)
+        {
+            return Name(new RouterBuilder(shape, _recipe, _start, _parameters).Build());
+        }
+
         ModuleShape[] targets = [.. shape.Modules.Where(module => Config.Targets(module, shape))];
         if (targets.Length == 0 && !shape.Modules.Any(module => Config.IsSaved(module.Path)))
         {
@@ -80,8 +85,10 @@ internal sealed class AdapterBuilder
                 : null;
         }
 
-        return new TrainedAdapter("the adapter in training", modules);
+        return Name(modules);
     }
+
+    private static TrainedAdapter Name(ModuleMethod?[] modules) => new("the adapter in training", modules);
 
     private ModuleMethod CreateMethod(ModuleShape module) => Config.Method switch
     {

@@ -50,6 +50,7 @@ public sealed class AllocationTests
             ("MatMul of nf4", () => backend.MatMul(x, nf4, y)),
             ("MatMul of nf4 and one row", () => backend.MatMul(x.SliceRows(0, 1), nf4, y.SliceRows(0, 1))),
             ("ApplyAdapters", () => backend.ApplyAdapters(prefill.Lora, 0, x, y)),
+            ("ApplyAdapters with a gate", () => backend.ApplyAdapters(prefill.Lora, 3, x, y)),
             ("ScaleInputs", () => backend.ScaleInputs(prefill.Lora, 0, x, y)),
             ("ApplyReplacedRows", () => backend.ApplyReplacedRows(prefill.Lora, 2, x, y)),
             ("AddBias", () => backend.AddBias(vector, x)),
@@ -100,6 +101,12 @@ public sealed class AllocationTests
                 new LowRankDelta { A = a, B = b, OutputScale = scale, InputScale = scale, OutputBias = scale },
                 new LowRankDelta { A = a, B = b },
                 new LowRankDelta { ReplacedRows = new ReplacedRows([5], row) },
+                new LowRankDelta
+                {
+                    A = a,
+                    B = b,
+                    Gate = new RankGate { BlockRanks = [1, 7], Weight = new HostMatrix(2, Hidden, HostTensor.Random(2, Hidden, 5).Values), TopK = 2 },
+                },
             ]);
         return backend.CreateAdapter(weights, WeightFormat.BF16);
     }
