@@ -8,14 +8,18 @@ namespace InferenceServer.Models;
 /// <summary>Everything in a Hugging Face model folder: the transformer, its tokenizer, chat templates and generation defaults.</summary>
 public sealed class LanguageModel : IDisposable
 {
-    private LanguageModel(string name, TransformerModel transformer, Tokenizer? tokenizer, ChatTemplateSet? chatTemplates, GenerationDefaults defaults)
+    private LanguageModel(string folder, TransformerModel transformer, Tokenizer? tokenizer, ChatTemplateSet? chatTemplates, GenerationDefaults defaults)
     {
-        Name = name;
+        Folder = folder;
+        Name = Path.GetFileName(folder);
         Transformer = transformer;
         Tokenizer = tokenizer;
         ChatTemplates = chatTemplates;
         Defaults = defaults;
     }
+
+    /// <summary>Where it was loaded from: a full path.</summary>
+    public string Folder { get; }
 
     /// <summary>The folder's name.</summary>
     public string Name { get; }
@@ -59,7 +63,7 @@ public sealed class LanguageModel : IDisposable
         try
         {
             return new LanguageModel(
-                Path.GetFileName(Path.TrimEndingDirectorySeparator(full)),
+                Path.TrimEndingDirectorySeparator(full),
                 transformer,
                 tokenizer,
                 templates,

@@ -127,10 +127,12 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     /// <summary>Takes an adapter from a local folder, through the same door as an upload.</summary>
     /// <param name="name">Name to give it.</param>
     /// <param name="folder">Folder with adapter_config.json and adapter_model.safetensors.</param>
+    /// <param name="mode">What it may meet, and what it becomes.</param>
     /// <param name="cancellation">Stops it; nothing is left behind.</param>
-    public AdapterRecord ImportFolder(string name, string folder, CancellationToken cancellation = default)
+    public AdapterRecord ImportFolder(
+        string name, string folder, UploadMode mode = UploadMode.None, CancellationToken cancellation = default)
     {
-        using AdapterUpload upload = BeginUpload(name);
+        using AdapterUpload upload = BeginUpload(name, mode);
         byte[] buffer = new byte[1 << 20];
         foreach ((AdapterFilePart part, string file) in
             (ReadOnlySpan<(AdapterFilePart, string)>)
