@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using InferenceServer.AdapterStore.Catalog;
 using InferenceServer.Tensors;
 using InferenceServer.Training.Checkpoints;
 
@@ -8,17 +9,21 @@ namespace InferenceServer.Training;
 /// <content>What the next steps depend on, out and in again.</content>
 public sealed partial class Trainer
 {
+    private string? _base;
+
     /// <summary>Steps done.</summary>
     public int StepCount => _stepCount;
 
     /// <summary>How it optimises, and how large a batch may be.</summary>
     public TrainingOptions Options => _options;
 
-    /// <summary>What must be the same for a resumed run to be the one that was interrupted: options and recipe, by name.</summary>
+    /// <summary>What must be the same for a resumed run to be the one that was interrupted: options, recipe and base, by name.</summary>
     internal IEnumerable<KeyValuePair<string, string>> Conditions =>
         JsonSerializer.SerializeToElement(_options).EnumerateObject()
             .Select(option => KeyValuePair.Create(option.Name, option.Value.GetRawText()))
-            .Append(KeyValuePair.Create("recipe", Recipe?.CopyJson().ToJsonString() ?? "all weights"));
+            .Append(KeyValuePair.Create("recipe", Recipe?.CopyJson().ToJsonString() ?? "all weights"))
+            .Append(KeyValuePair.Create("base", _base ??= $"{_model.Shape.Name} {BaseFingerprint.Compute(_model.Shape)}"))
+            .Append(KeyValuePair.Create("base weights", _model.WeightFormat.ToString()));
 
     private IEnumerable<Parameter> StoredParameters => Projections is { } shared ? [.. Parameters, shared.A, shared.B] : Parameters;
 

@@ -3,24 +3,30 @@ using InferenceServer.Training.Export;
 
 namespace InferenceServer.Training.Runs;
 
-/// <summary>Puts a trained adapter where it is looked for: whole and durable, or not at all.</summary>
-internal static class AdapterFolder
+/// <summary>Puts what a run exports where it is looked for: whole and durable, or not at all.</summary>
+internal static class DurableFolder
 {
-    public static void Write(StoreFiles files, Trainer trainer, string folder)
+    /// <summary>Exports the adapter to a folder.</summary>
+    public static void WriteAdapter(StoreFiles files, Trainer trainer, string folder)
     {
-        string parent = Path.GetDirectoryName(folder)!;
-        string temporary = Path.Combine(parent, ".writing-" + Path.GetFileName(folder));
-        files.DeleteTree(temporary);
-        PeftExporter.Write(trainer, temporary);
-        foreach (string path in Directory.GetFiles(temporary))
+        string aside = Path.Combine(Path.GetDirectoryName(folder)!, ".writing-" + Path.GetFileName(folder));
+        files.DeleteTree(aside);
+        PeftExporter.Write(trainer, aside);
+        Publish(files, aside, folder);
+    }
+
+    /// <summary>Makes the files of a folder durable and moves it to its place, over what was there.</summary>
+    public static void Publish(StoreFiles files, string aside, string folder)
+    {
+        foreach (string path in Directory.GetFiles(aside))
         {
             using FileStream file = new(path, FileMode.Open, FileAccess.ReadWrite);
             files.Sync(file);
         }
 
-        files.SyncDirectory(temporary);
+        files.SyncDirectory(aside);
         files.DeleteTree(folder);
-        files.MoveDirectory(temporary, folder);
-        files.SyncDirectory(parent);
+        files.MoveDirectory(aside, folder);
+        files.SyncDirectory(Path.GetDirectoryName(folder)!);
     }
 }

@@ -6,4 +6,8 @@ namespace InferenceServer.Training.Runs;
 /// <param name="HeldOutCount">Samples to judge by.</param>
 /// <param name="DamagedCheckpoints">Checkpoints that were passed over.</param>
 public sealed record RunStarted(
-    int TotalSteps, int SampleCount, int HeldOutCount, IReadOnlyList<string> DamagedCheckpoints) : TrainingEvent;
+    int TotalSteps, int SampleCount, int HeldOutCount, IReadOnlyList<string> DamagedCheckpoints) : TrainingEvent
+{
+    /// <summary>Numbers that training changes.</summary>
+    public long TrainableParameters { get; init; }
+}

@@ -8,4 +8,11 @@ namespace InferenceServer.Training.Runs;
 /// <param name="TokensPerSecond">Tokens of the step by its time; 0 where the clock did not move.</param>
 /// <param name="TimeLeft">Of the steps to come, at this process's mean pace.</param>
 public sealed record StepDone(
-    double Loss, double GradientNorm, double LearningRate, int Epoch, double TokensPerSecond, TimeSpan TimeLeft) : TrainingEvent;
+    double Loss, double GradientNorm, double LearningRate, int Epoch, double TokensPerSecond, TimeSpan TimeLeft) : TrainingEvent
+{
+    /// <summary>Tokens of the step.</summary>
+    public int Tokens { get; init; }
+
+    /// <summary>Time of the step.</summary>
+    public double Seconds { get; init; }
+}

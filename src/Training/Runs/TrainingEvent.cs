@@ -1,8 +1,9 @@
 using System.Text.Json.Serialization;
+using InferenceServer.Training.Jobs;
 
 namespace InferenceServer.Training.Runs;
 
-/// <summary>Something that happened in a run: one line of its log.</summary>
+/// <summary>Something that happened in a run, or in the job around it: one line of its log.</summary>
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "event")]
 [JsonDerivedType(typeof(StepDone), "step")]
 [JsonDerivedType(typeof(Evaluated), "evaluation")]
@@ -10,6 +11,9 @@ namespace InferenceServer.Training.Runs;
 [JsonDerivedType(typeof(RunStarted), "start")]
 [JsonDerivedType(typeof(RunEnded), "end")]
 [JsonDerivedType(typeof(RunFailed), "failure")]
+[JsonDerivedType(typeof(JobStateChanged), "state")]
+[JsonDerivedType(typeof(ExactMatchMeasured), "exact_match")]
+[JsonDerivedType(typeof(AdapterPublished), "published")]
 public abstract record TrainingEvent
 {
     /// <summary>When.</summary>

@@ -24,7 +24,7 @@ public sealed class TrainingRun
     private readonly RunOptions _options;
     private readonly string _folder;
     private readonly TimeProvider _clock;
-    private readonly StoreFiles _files = new();
+    private readonly StoreFiles _files;
     private readonly CheckpointStore _checkpoints;
     private readonly BatchSource _source;
     private readonly IReadOnlyList<SupervisedBatch> _heldOutBatches;
@@ -39,6 +39,12 @@ public sealed class TrainingRun
     /// <param name="clock">Null for the system's.</param>
     /// <exception cref="ArgumentException">A value is out of its range, or a sample is longer than a batch may be.</exception>
     public TrainingRun(Trainer trainer, Dataset train, Dataset heldOut, RunOptions options, string folder, TimeProvider? clock = null)
+        : this(trainer, train, heldOut, options, folder, clock, new StoreFiles())
+    {
+    }
+
+    internal TrainingRun(
+        Trainer trainer, Dataset train, Dataset heldOut, RunOptions options, string folder, TimeProvider? clock, StoreFiles files)
     {
         ArgumentNullException.ThrowIfNull(trainer);
         ArgumentNullException.ThrowIfNull(train);
@@ -57,7 +63,8 @@ public sealed class TrainingRun
         _options = options;
         _folder = Path.GetFullPath(folder);
         _clock = clock ?? TimeProvider.System;
-        _checkpoints = new CheckpointStore(Path.Combine(_folder, "checkpoints"), options.KeepCheckpoints);
+        _files = files;
+        _checkpoints = new CheckpointStore(Path.Combine(_folder, "checkpoints"), options.KeepCheckpoints, files);
         TrainingOptions limits = trainer.Options;
         _source = new BatchSource(train, limits.MaxBatchTokens, limits.MaxSequences, options.DataSeed);
         _heldOutBatches = heldOut.Samples.Count == 0
@@ -128,6 +135,7 @@ public sealed class TrainingRun
 
         tell(new RunStarted(_options.Steps, _train.Samples.Count, _heldOut.Samples.Count, _checkpoints.Damaged)
         {
+            TrainableParameters = _trainer.TrainedParameters.Sum(parameter => parameter.Count),
             Time = Now,
             Step = _trainer.StepCount,
         });
@@ -160,7 +168,7 @@ public sealed class TrainingRun
         if (_trainer.Recipe is not null)
         {
             last = Path.Combine(_folder, "adapter-last");
-            AdapterFolder.Write(_files, _trainer, last);
+            DurableFolder.WriteAdapter(_files, _trainer, last);
         }
 
         return End(_trainer.StepCount < _options.Steps ? RunOutcome.StoppedEarly : RunOutcome.Completed, last, tell);
@@ -180,14 +188,17 @@ public sealed class TrainingRun
         double seconds = _clock.GetElapsedTime(stepStarted, ended).TotalSeconds;
         TimeSpan perStep = _clock.GetElapsedTime(started, ended) / (step.Number - firstStep);
         _progress = _progress with { Position = _source.Position };
+        int tokens = batches.Sum(batch => batch.TokenCount);
         tell(new StepDone(
             step.Loss,
             step.GradientNorm,
             step.LearningRates[0],
             epoch,
-            seconds > 0 ? batches.Sum(batch => batch.TokenCount) / seconds : 0,
+            seconds > 0 ? tokens / seconds : 0,
             perStep * (_options.Steps - step.Number))
         {
+            Tokens = tokens,
+            Seconds = seconds,
             Time = Now,
             Step = step.Number,
         });
@@ -205,7 +216,7 @@ public sealed class TrainingRun
         bool isBest = _progress.BestLoss is not { } best || result.Loss < best - _options.MinImprovement;
         if (isBest && _trainer.Recipe is not null)
         {
-            AdapterFolder.Write(_files, _trainer, BestFolder(step));
+            DurableFolder.WriteAdapter(_files, _trainer, BestFolder(step));
         }
 
         _progress = isBest

@@ -1,0 +1,158 @@
+using System.Text.Json.Nodes;
+using InferenceServer.AdapterStore.Catalog;
+using InferenceServer.AdapterStore.Import;
+using InferenceServer.Models;
+using InferenceServer.Tensors;
+using InferenceServer.Training.Checkpoints;
+using InferenceServer.Training.Data;
+using InferenceServer.Training.Export;
+using InferenceServer.Training.Optimisation;
+using InferenceServer.Training.Runs;
+
+namespace InferenceServer.Training.Jobs;
+
+/// <summary>Does a job from where it stands to the finished adapter or model in its folder; publishing is another's.</summary>
+public sealed class JobRunner
+{
+    private const int LeastWarmUpBatches = 8;
+    private const string ChosenName = "chosen_adapter_config.json";
+    private const string WeightsName = "model.safetensors";
+
+    private readonly StoredJob _job;
+    private readonly LanguageModel _model;
+    private readonly IComputeBackend _backend;
+    private readonly ITrainingBackend _operations;
+    private readonly Action<TrainingEvent> _tell;
+    private readonly Func<TimeSpan> _waited;
+    private readonly StoreFiles _files;
+
+    /// <param name="job">The job.</param>
+    /// <param name="model">Its base, in the format that it asks for; may serve meanwhile through another backend.</param>
+    /// <param name="backend">For this job alone.</param>
+    /// <param name="operations">The backend's training half.</param>
+    /// <param name="tell">Told of each event once it is in the job's log, on the same thread.</param>
+    /// <param name="waited">How long in all the backend has waited for others, which is no time of training.</param>
+    public JobRunner(
+        StoredJob job,
+        LanguageModel model,
+        IComputeBackend backend,
+        ITrainingBackend operations,
+        Action<TrainingEvent> tell,
+        Func<TimeSpan> waited)
+        : this(job, model, backend, operations, tell, waited, new StoreFiles())
+    {
+    }
+
+    internal JobRunner(
+        StoredJob job,
+        LanguageModel model,
+        IComputeBackend backend,
+        ITrainingBackend operations,
+        Action<TrainingEvent> tell,
+        Func<TimeSpan> waited,
+        StoreFiles files)
+    {
+        _job = job;
+        _model = model;
+        _backend = backend;
+        _operations = operations;
+        _tell = tell;
+        _waited = waited;
+        _files = files;
+    }
+
+    /// <summary>Goes on with the job until it is finished or asked to stop; blocks meanwhile.</summary>
+    /// <returns>Whether it is finished.</returns>
+    /// <exception cref="TrainingFailedException">A loss, a gradient or a parameter is not finite; names the last good checkpoint.</exception>
+    /// <exception cref="CheckpointException">A checkpoint cannot be written, or is of another base.</exception>
+    /// <exception cref="TrainingSpecException">The job does not go with this base any more.</exception>
+    /// <exception cref="IOException">The disk fails; the checkpoints are still there.</exception>
+    public bool Run(CancellationToken cancellation)
+    {
+        JobPlan plan = JobPlan.Create(_job.Spec, _job.DataPath, _model);
+        if (_job.Current.Finished is null && !TryTrain(plan, cancellation))
+        {
+            return false;
+        }
+
+        return !cancellation.IsCancellationRequested;
+    }
+
+    private bool TryTrain(JobPlan plan, CancellationToken cancellation)
+    {
+        AdapterRecipe? recipe = plan.Recipe is { LoraDrop: not null } dropping ? ChooseModules(dropping, plan) : plan.Recipe;
+        using Trainer trainer = recipe is null
+            ? Trainer.ForAllWeights(_model.Transformer, _backend, _operations, plan.Options)
+            : Trainer.ForAdapter(_model.Transformer, _backend, _operations, recipe, plan.Options);
+        TimeSpan waited = _waited();
+        TrainingRun run = new(trainer, plan.Train, plan.HeldOut, plan.Run, _job.RunFolder, clock: null, _files);
+        RunResult result = run.Run(Tell, cancellation);
+        if (result.Outcome == RunOutcome.Cancelled)
+        {
+            return false;
+        }
+
+        string? adapter = _job.Spec.Publish.Which == AdapterChoice.Last ? result.LastAdapter : result.BestAdapter ?? result.LastAdapter;
+        string weights = adapter is null ? ExportModel(trainer) : Path.Combine(adapter, PeftImporter.WeightsFileName);
+        JobCosts costs = _job.Current.Costs with
+        {
+            AdapterBytes = new FileInfo(weights).Length,
+            BaseBytes = _model.Transformer.WeightBytes,
+        };
+        FinishedRun finished = new(result.Outcome, adapter is null ? null : Path.GetFileName(adapter));
+        _job.Change(job => job with { Finished = finished, Costs = costs });
+        return true;
+
+        void Tell(TrainingEvent happened)
+        {
+            switch (happened)
+            {
+                case RunEnded or RunFailed:
+                    // The job has states of its own, and says itself why it fails.
+                    return;
+                case StepDone step:
+                    TimeSpan now = _waited();
+                    happened = step with { Seconds = Math.Max(0, step.Seconds - (now - waited).TotalSeconds) };
+                    waited = now;
+                    break;
+            }
+
+            _job.Append(happened);
+            _tell(happened);
+        }
+    }
+
+    /// <summary>LoRA-drop's warm-up, once in a job's life.</summary>
+    private AdapterRecipe ChooseModules(AdapterRecipe recipe, JobPlan plan)
+    {
+        string path = Path.Combine(_job.Folder, ChosenName);
+        if (File.Exists(path))
+        {
+            return AdapterRecipe.Parse(File.ReadAllBytes(path));
+        }
+
+        BatchSource source = new(plan.Train, plan.Options.MaxBatchTokens, plan.Options.MaxSequences, plan.Run.DataSeed);
+        SupervisedBatch[] sample = [.. source.Batches.Take(Math.Max(LeastWarmUpBatches, source.EpochBatches / 10))];
+        TrainingOptions options = plan.Options with { Schedule = ScheduleKind.Constant, WarmUpSteps = 0 };
+        AdapterRecipe chosen =
+            LoraDropWarmUp.Choose(_model.Transformer, _backend, _operations, recipe, options, sample).Recipe;
+        JsonObject json = chosen.CopyJson();
+        string aside = path + ".writing";
+        _files.DeleteTree(aside);
+        _files.WriteFile(aside, System.Text.Encoding.UTF8.GetBytes(json.ToJsonString()));
+        _files.ReplaceFile(aside, path);
+        _files.SyncDirectory(_job.Folder);
+        return chosen;
+    }
+
+    /// <summary>Whole and durable, or not at all.</summary>
+    /// <returns>The file of the weights.</returns>
+    private string ExportModel(Trainer trainer)
+    {
+        string aside = Path.Combine(_job.Folder, ".writing-model");
+        _files.DeleteTree(aside);
+        ModelExporter.Write(trainer, _model.Transformer, _model.Folder, aside);
+        DurableFolder.Publish(_files, aside, _job.ModelFolder);
+        return Path.Combine(_job.ModelFolder, WeightsName);
+    }
+}
