@@ -4,6 +4,8 @@ using InferenceServer.AdapterStore;
 using InferenceServer.Engine.Errors;
 using InferenceServer.Models.Merging;
 using InferenceServer.Server.Hosting;
+using InferenceServer.Training.Data;
+using InferenceServer.Training.Jobs;
 
 namespace InferenceServer.Server.Grpc;
 
@@ -27,9 +29,10 @@ public static class RpcErrors
         return error switch
         {
             RpcException rpc => rpc,
-            InvalidRequestException or AdapterFormatException => Make(StatusCode.InvalidArgument, error.Message),
+            InvalidRequestException or AdapterFormatException or TrainingSpecException or DatasetException =>
+                Make(StatusCode.InvalidArgument, error.Message),
             AdapterExistsException => Make(StatusCode.AlreadyExists, error.Message),
-            AdapterNotFoundException => Make(StatusCode.NotFound, error.Message),
+            AdapterNotFoundException or JobNotFoundException => Make(StatusCode.NotFound, error.Message),
             QueueFullException full => Make(StatusCode.ResourceExhausted, full.Message, full.RetryAfter),
             CapacityExceededException => Make(StatusCode.ResourceExhausted, error.Message),
             IOException io when IsFullDisk(io) => Make(StatusCode.ResourceExhausted, "the server's disk is full"),

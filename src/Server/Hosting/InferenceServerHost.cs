@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using InferenceServer.Server.Grpc;
 using InferenceServer.Server.Metrics;
+using InferenceServer.Server.Training;
 using Microsoft.Extensions.Options;
 
 namespace InferenceServer.Server.Hosting;
@@ -54,6 +55,7 @@ public sealed class InferenceServerHost : IAsyncDisposable
         WebApplication app = builder.Build();
         app.MapGrpcService<GenerationServiceImpl>();
         app.MapGrpcService<AdapterServiceImpl>();
+        app.MapGrpcService<TrainingServiceImpl>();
         app.MapGrpcService<ServerServiceImpl>();
         app.MapGrpcService<HealthServiceImpl>();
         app.MapGrpcService<ReflectionServiceImpl>();
@@ -104,6 +106,7 @@ public sealed class InferenceServerHost : IAsyncDisposable
         services.AddSingleton(TimeProvider.System);
         services.AddAdapterStore();
         services.AddInferenceEngine();
+        services.AddTraining();
         services.AddSingleton<ServingGate>().AddSingleton<ListenAddresses>().AddSingleton<RpcGuard>();
         services.AddSingleton<HealthServiceImpl>().AddSingleton<ReflectionServiceImpl>();
         services.AddSingleton<ModelStartup>().AddHostedService(provider => provider.GetRequiredService<ModelStartup>());

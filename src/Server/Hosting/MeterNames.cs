@@ -7,6 +7,7 @@ internal static class MeterNames
     [
         "InferenceServer.Engine",
         "InferenceServer.Adapters",
+        "InferenceServer.Training",
         "Microsoft.AspNetCore.Server.Kestrel",
         "Microsoft.AspNetCore.Hosting",
     ];

@@ -23,7 +23,10 @@ public sealed class ModelStartup(
     ILogger<ModelStartup> log) : IHostedService, IDisposable
 {
     private static readonly string[] s_services =
-        ["", V1.GenerationService.Descriptor.FullName, V1.AdapterService.Descriptor.FullName, V1.ServerService.Descriptor.FullName];
+        [
+            "", V1.GenerationService.Descriptor.FullName, V1.AdapterService.Descriptor.FullName, V1.ServerService.Descriptor.FullName,
+            V1.TrainingService.Descriptor.FullName,
+        ];
 
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenRegistration[] _registrations = new CancellationTokenRegistration[2];
@@ -47,6 +50,8 @@ public sealed class ModelStartup(
         await _ready.Task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (_serving is not null)
         {
+            _serving.Worker.BeginStop();
+            _serving.Worker.Join();
             await _serving.Engine.StopAsync(TimeSpan.Zero);
         }
     }
@@ -71,6 +76,7 @@ public sealed class ModelStartup(
             // The one place that asks the container by hand: what serves is made here and not at the first call, and on this thread.
             Serving serving = services.GetRequiredService<Serving>();
             serving.Engine.StartAsync().GetAwaiter().GetResult();
+            serving.Worker.Start();
             _serving = serving;
             gate.Open(serving);
             SetHealth(ServingStatus.Serving);
@@ -101,6 +107,7 @@ public sealed class ModelStartup(
     private void BeginStopping()
     {
         gate.Close("the server is stopping");
+        _serving?.Worker.BeginStop();
         health.Shutdown();
         ServerLog.Stopping(log, options.Value.DrainSeconds);
     }

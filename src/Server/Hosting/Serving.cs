@@ -6,6 +6,7 @@ using InferenceServer.Engine.Scheduling;
 using InferenceServer.Models;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Protocol.V1;
+using InferenceServer.Server.Training;
 using InferenceServer.Tensors;
 using Microsoft.Extensions.Options;
 
@@ -19,6 +20,8 @@ public sealed class Serving(
     AdapterCache cache,
     InferenceEngine engine,
     AdapterUsage usage,
+    TrainingJobs training,
+    TrainingWorker worker,
     TimeProvider time,
     IOptions<ServerOptions> server,
     IOptions<SchedulerOptions> scheduler,
@@ -34,6 +37,11 @@ public sealed class Serving(
     public InferenceEngine Engine { get; } = engine;
 
     public AdapterUsage Usage { get; } = usage;
+
+    /// <summary>Training jobs.</summary>
+    public TrainingJobs Training { get; } = training;
+
+    internal TrainingWorker Worker { get; } = worker;
 
     public DateTimeOffset StartedAt { get; } = time.GetUtcNow();
 
