@@ -111,14 +111,35 @@ public sealed class TrainingWorker(
     {
         StoredJob job = running.Job;
         WeightFormat format = job.Spec.BaseWeights ?? served.Transformer.WeightFormat;
-        using LanguageModel? own = format == served.Transformer.WeightFormat ? null : Load(format);
+        using LanguageModel? own = format == served.Transformer.WeightFormat ? null : Load(served.Folder, format);
         LanguageModel model = own ?? served;
         TrainingLog.Running(log, job.Id, job.Current.Step, format.ToString().ToLowerInvariant());
         using SemaphoreSlim news = new(0);
-        bool isFinished = false;
+        JobRunner runner = new(job, Tell, () => TimeSpan.Zero);
+        bool isDone = false;
+        Compute(job, news, (backend, operations) => isDone = runner.Train(model, backend, operations, running.Stop));
+        if (isDone && runner.NeedsJudging)
+        {
+            // Loaded here, because loading uses the thread pool.
+            using LanguageModel? trained = job.AdapterFolder is null ? Load(job.ModelFolder, served.Transformer.WeightFormat) : null;
+            Compute(job, news, (backend, _) => runner.Judge(trained ?? model, backend, running.Stop));
+        }
+
+        return isDone;
+
+        void Tell(TrainingEvent happened)
+        {
+            metrics.Record(happened);
+            news.Release();
+        }
+    }
+
+    /// <summary>Runs work on threads of the lowest priority, and tells watchers meanwhile.</summary>
+    private void Compute(StoredJob job, SemaphoreSlim news, Action<IComputeBackend, ITrainingBackend> work)
+    {
         bool isOver = false;
         ExceptionDispatchInfo? failure = null;
-        Thread computing = new(Compute) { IsBackground = true, Name = "training" };
+        Thread computing = new(Run) { IsBackground = true, Name = "training" };
         computing.Start();
         while (!Volatile.Read(ref isOver))
         {
@@ -129,16 +150,15 @@ public sealed class TrainingWorker(
         computing.Join();
         metrics.EndRun();
         failure?.Throw();
-        return isFinished;
 
-        void Compute()
+        void Run()
         {
             try
             {
                 LowPriority.Enter();
                 using CpuBackend backend = new(new CpuOptions { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits });
                 using ITrainingBackend operations = CpuTraining.Create(backend);
-                isFinished = new JobRunner(job, model, backend, operations, Tell, () => TimeSpan.Zero).Run(running.Stop);
+                work(backend, operations);
             }
             catch (Exception error)
             {
@@ -148,16 +168,10 @@ public sealed class TrainingWorker(
             Volatile.Write(ref isOver, true);
             news.Release();
         }
-
-        void Tell(TrainingEvent happened)
-        {
-            metrics.Record(happened);
-            news.Release();
-        }
     }
 
-    /// <summary>The base once more, in another format; the activations are the trainer's own.</summary>
-    private LanguageModel Load(WeightFormat format) => LanguageModel.Load(served.Folder, servingBackend, new ModelLoadOptions
+    /// <summary>A model beside the one that is served; activations are made by those who compute with it.</summary>
+    private LanguageModel Load(string folder, WeightFormat format) => LanguageModel.Load(folder, servingBackend, new ModelLoadOptions
     {
         Weights = format,
         MaxBatchTokens = 1,
