@@ -21,7 +21,7 @@ internal sealed partial class ServerProcess : IDisposable
     public InferenceClient Client { get; }
 
     /// <summary>Starts on a free port and waits for its "Ready" line.</summary>
-    public static async Task<ServerProcess> StartAsync(string dataFolder)
+    public static async Task<ServerProcess> StartAsync(string dataFolder, params string[] options)
     {
         string program = Path.Combine(AppContext.BaseDirectory, "InferenceServer.Server.dll");
         ProcessStartInfo start = new(
@@ -29,6 +29,7 @@ internal sealed partial class ServerProcess : IDisposable
             [
                 program, "--grpc", "http://127.0.0.1:0", "--http", "none", "--data", dataFolder,
                 "--weights", "f32", "--threads", "1", "--keep-versions", "100",
+                .. options,
             ])
         {
             RedirectStandardOutput = true,

@@ -16,9 +16,9 @@ public sealed class TrainingBase : IDisposable
     public void Dispose() => _folder.Dispose();
 
     /// <summary>Starts a server of this base.</summary>
-    internal Task<RunningServer> ServeAsync(params string[] options) => ServeAsync(data: null, options);
+    internal Task<RunningServer> ServeAsync(params string[] options) => ServeOnAsync(data: null, options);
 
-    /// <inheritdoc cref="ServeAsync(string[])"/>
-    internal Task<RunningServer> ServeAsync(string? data, params string[] options) =>
+    /// <inheritdoc cref="ServeAsync"/>
+    internal Task<RunningServer> ServeOnAsync(string? data, params string[] options) =>
         RunningServer.StartAsync(data, configure: null, ["--model", Folder, .. options]);
 }

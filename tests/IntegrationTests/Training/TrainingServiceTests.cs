@@ -39,19 +39,19 @@ public sealed class TrainingServiceTests(TrainingBase tiny) : IClassFixture<Trai
     {
         await using RunningServer server = await tiny.ServeAsync();
         TrainingClient training = server.Client.Training;
-        string whole = await FinishAsync(training, (await training.StartAsync(JobSpecs.Plain("whole", 60), JobSpecs.Data())).Id);
+        string whole = await Jobs.FinishAsync(training, (await training.StartAsync(JobSpecs.Plain("whole", 60), JobSpecs.Data())).Id);
 
         TrainingJob parted = await training.StartAsync(JobSpecs.Plain("parted", 60), JobSpecs.Data());
         foreach (int step in (int[])[7, 20, 41])
         {
-            await ReachAsync(training, parted.Id, step);
+            await Jobs.ReachAsync(training, parted.Id, step);
             TrainingJob cancelled = await training.CancelAsync(parted.Id);
             Assert.Equal(TrainingState.Cancelled, cancelled.State);
             Assert.InRange(cancelled.Step, step, 59);
             await training.ResumeAsync(parted.Id);
         }
 
-        Assert.Equal(Digest(whole), Digest(await FinishAsync(training, parted.Id)));
+        Assert.Equal(Jobs.Digest(whole), Jobs.Digest(await Jobs.FinishAsync(training, parted.Id)));
     }
 
     [Fact]
@@ -68,38 +68,11 @@ public sealed class TrainingServiceTests(TrainingBase tiny) : IClassFixture<Trai
         TrainingJob left = await training.CancelAsync(second.Id);
         Assert.Equal(TrainingState.Cancelled, left.State);
         Assert.Equal(1, (await training.GetAsync(third.Id)).QueuePosition);
-        await FinishAsync(training, third.Id);
+        await Jobs.FinishAsync(training, third.Id);
         TrainingJob one = await training.GetAsync(first.Id);
         TrainingJob other = await training.GetAsync(third.Id);
         Assert.Equal(TrainingState.Completed, one.State);
         Assert.True(one.EndedAt <= other.StartedAt);
         Assert.Equal([third.Id, second.Id, first.Id], await training.ListAsync().Select(job => job.Id).ToListAsync());
     }
-
-    /// <summary>Waits for the end; the published adapter.</summary>
-    private static async Task<string> FinishAsync(TrainingClient training, string id)
-    {
-        await foreach (TrainingEvent _ in training.WatchAsync(id))
-        {
-        }
-
-        TrainingJob job = await training.GetAsync(id);
-        Assert.True(job.State == TrainingState.Completed, $"{job.State}: {job.Error}");
-        return job.PublishedAdapter;
-    }
-
-    private static async Task ReachAsync(TrainingClient training, string id, int step)
-    {
-        await foreach (TrainingEvent happened in training.WatchAsync(id))
-        {
-            if (happened.StepDone is not null && happened.Step >= step)
-            {
-                return;
-            }
-        }
-
-        Assert.Fail($"the job ended before step {step}");
-    }
-
-    private static string Digest(string adapter) => adapter.Split('@')[1];
 }
