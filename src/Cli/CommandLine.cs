@@ -23,11 +23,13 @@ public static class CommandLine
     private static RootCommand Build(TextReader input)
     {
         GlobalOptions global = new();
-        RootCommand root = new("Talks to an InferenceServer: generates text with any adapter, and manages the adapters.")
+        RootCommand root = new("Talks to an InferenceServer: generates text with any adapter, manages the adapters, and trains new ones.")
         {
             GenerateCommand.Create(global, input),
             ChatCommand.Create(global, input),
             AdapterCommands.Create(global),
+            TrainCommand.Create(global),
+            JobCommands.Create(global),
             InfoCommand.Create(global),
         };
         root.Add(global.Server);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Google.Protobuf;
 using Grpc.Core;
+using InferenceServer.Cli.Jobs;
 using InferenceServer.Client;
 using Spectre.Console;
 
@@ -42,10 +43,15 @@ internal sealed class Session : IDisposable
             await command(session, cancellationToken);
             return ExitCodes.Ok;
         }
-        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException error) when (cancellationToken.IsCancellationRequested)
         {
-            await errors.WriteLineAsync("cancelled");
+            await errors.WriteLineAsync(error is DetachedException ? error.Message : "cancelled");
             return ExitCodes.Cancelled;
+        }
+        catch (CommandFailedException error)
+        {
+            await errors.WriteLineAsync($"error: {error.Message}");
+            return ExitCodes.ServerError;
         }
         catch (InferenceException error)
         {

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text.Json.Nodes;
 using InferenceServer.Protocol.V1;
 
@@ -16,8 +15,6 @@ public sealed record TrainingMethod
 
     private const string AlphaField = "lora_alpha";
     private const string FeedforwardField = "feedforward_modules";
-
-    private static readonly SearchValues<char> s_patternCharacters = SearchValues.Create("*+?()[]{}|^$\\");
 
     /// <summary>What the command line calls it.</summary>
     public required string Name { get; init; }
@@ -137,8 +134,7 @@ public sealed record TrainingMethod
 
     private static void SetTargets(JsonObject config, IReadOnlyList<string> targets)
     {
-        bool isPattern = targets.Count == 1
-            && (targets[0] == TrainingMethods.AllLinear || targets[0].AsSpan().ContainsAny(s_patternCharacters));
+        bool isPattern = targets.Count == 1 && (targets[0] == TrainingMethods.AllLinear || AdapterSettings.IsPattern(targets[0]));
         config[TargetsField] = isPattern ? targets[0] : ListOf(targets);
 
         // PEFT wants every feed-forward module to be a target too.

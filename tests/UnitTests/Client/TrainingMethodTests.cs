@@ -80,10 +80,11 @@ public sealed class TrainingMethodTests
     [InlineData("all-linear", "\"all-linear\"")]
     [InlineData(".*layers\\.0\\..*", "\".*layers\\\\.0\\\\..*\"")]
     [InlineData("q_proj", "[\"q_proj\"]")]
-    [InlineData("q_proj,mlp.c_proj", "[\"q_proj\",\"mlp.c_proj\"]")]
+    [InlineData("(q|v)_proj{1,1}", "\"(q|v)_proj{1,1}\"")]
+    [InlineData("q_proj, mlp.c_proj", "[\"q_proj\",\"mlp.c_proj\"]")]
     public void Targets_are_a_keyword_a_pattern_or_names(string given, string expected)
     {
-        TrainingSpec spec = Get("lora").CreateSpec("a", new AdapterSettings { Targets = given.Split(',') });
+        TrainingSpec spec = Get("lora").CreateSpec("a", new AdapterSettings { Targets = AdapterSettings.ParseTargets(given) });
 
         Assert.Equal(expected, JsonDocument.Parse(spec.AdapterConfig).RootElement.GetProperty("target_modules").GetRawText());
     }
