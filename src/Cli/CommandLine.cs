@@ -30,6 +30,7 @@ public static class CommandLine
             AdapterCommands.Create(global),
             TrainCommand.Create(global),
             JobCommands.Create(global),
+            CompareCommand.Create(global),
             InfoCommand.Create(global),
         };
         root.Add(global.Server);
