@@ -148,7 +148,7 @@ internal sealed class ComparisonReport
             Rate(best),
             Format.Count(best.TrainableParameters),
             Format.Bytes(best.AdapterBytes),
-            Format.Bytes(best.PeakMemory),
+            best.PeakMemory is { } peak ? Format.Bytes(peak) : "-",
             StepsTo(best)?.ToString(CultureInfo.InvariantCulture) ?? "-",
             SecondsTo(best)?.ToString("0.#", CultureInfo.InvariantCulture) ?? "-",
             JobText.Loss(best.BestLoss),

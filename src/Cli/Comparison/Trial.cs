@@ -25,7 +25,7 @@ internal sealed record Trial
     /// <summary>Size of what is exported.</summary>
     public long AdapterBytes { get; init; }
 
-    /// <summary>Largest memory of parameters, moments, activations and gradients.</summary>
+    /// <summary>Largest memory of parameters, moments, activations and gradients; 0 when it was not measured.</summary>
     public long PeakBytes { get; init; }
 
     /// <summary>The base as the job kept it.</summary>
@@ -52,8 +52,9 @@ internal sealed record Trial
     [JsonIgnore]
     public double FinalLoss => Succeeded ? HeldOut[^1].Y : double.NaN;
 
+    /// <summary>With the base; null when it was not measured.</summary>
     [JsonIgnore]
-    public long PeakMemory => PeakBytes + BaseBytes;
+    public long? PeakMemory => PeakBytes > 0 ? PeakBytes + BaseBytes : null;
 
     /// <summary>
     /// Steps until the held-out loss is down to a value: between two evaluations on the straight line from one to the other; null when it

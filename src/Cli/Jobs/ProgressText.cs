@@ -40,7 +40,6 @@ internal static class ProgressText
             TrainingEvent.HappenedOneofCase.Evaluated =>
                 $"step {happened.Step}/{progress.TotalSteps}  held-out loss {JobText.Loss(happened.Evaluated.Loss)}, "
                     + $"perplexity {JobText.Loss(happened.Evaluated.Perplexity)}{(happened.Evaluated.Best ? ", best so far" : "")}",
-            TrainingEvent.HappenedOneofCase.ExactMatch => $"exact match {JobText.Share(happened.ExactMatch)}",
             TrainingEvent.HappenedOneofCase.State => JobText.State(happened.State),
             _ => null,
         };

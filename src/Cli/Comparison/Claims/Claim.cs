@@ -9,6 +9,8 @@ internal abstract class Claim
     // "Nearly equal" and "at equal loss" of the papers: 5 %, or what a seed changes when that is more.
     private const double NearlyEqual = 0.05;
 
+    protected const string Unmeasured = "the peak of memory was not measured";
+
     /// <summary>All of them, in the order of the report.</summary>
     public static IReadOnlyList<Claim> All { get; } =
     [

@@ -13,6 +13,11 @@ internal sealed class LoraFaClaim : Claim
     public override Verdict Judge(ComparisonTable table) => AgainstLora(table, "lora-fa", (frozen, lora) =>
     {
         double share = (double)frozen.TrainableParameters / lora.TrainableParameters;
+        if (frozen.PeakMemory is null || lora.PeakMemory is null)
+        {
+            return Verdict.Unknown($"{Unmeasured}; {Percent(100 * share)} of the parameters; {Losses(frozen, lora)}");
+        }
+
         long activations = Activations(frozen);
         long loraActivations = Activations(lora);
         return Verdict.Of(

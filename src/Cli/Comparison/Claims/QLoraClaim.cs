@@ -7,8 +7,11 @@ internal sealed class QLoraClaim : Claim
 {
     public override string Statement => "QLoRA needs less memory than LoRA at equal loss";
 
-    public override Verdict Judge(ComparisonTable table) => AgainstLora(table, "qlora", (quantised, lora) => Verdict.Of(
-        quantised.PeakMemory < lora.PeakMemory && IsNearlyEqualOrLower(table, quantised.BestLoss, lora.BestLoss),
-        $"{Format.Bytes(quantised.PeakMemory)} ({Format.Bytes(quantised.BaseBytes)} base), "
-            + $"LoRA {Format.Bytes(lora.PeakMemory)} ({Format.Bytes(lora.BaseBytes)} base); {Losses(quantised, lora)}"));
+    public override Verdict Judge(ComparisonTable table) => AgainstLora(table, "qlora", (quantised, lora) =>
+        (quantised.PeakMemory, lora.PeakMemory) is ({ } peak, { } loraPeak)
+            ? Verdict.Of(
+                peak < loraPeak && IsNearlyEqualOrLower(table, quantised.BestLoss, lora.BestLoss),
+                $"{Format.Bytes(peak)} ({Format.Bytes(quantised.BaseBytes)} base), "
+                    + $"LoRA {Format.Bytes(loraPeak)} ({Format.Bytes(lora.BaseBytes)} base); {Losses(quantised, lora)}")
+            : Verdict.Unknown(Unmeasured));
 }

@@ -58,6 +58,7 @@ public sealed class ClaimTests
         // Less in all, but only by what half as many parameters save.
         DoesNotHold(claim, Table(5_000, 1_000_000 - (16 * 5_000)));
         Unknown(claim, new MadeUpTable().Row("lora", 1));
+        Unknown(claim, Table(5_000, peak: 0));
     }
 
     [Fact]
@@ -126,6 +127,7 @@ public sealed class ClaimTests
         DoesNotHold(claim, new MadeUpTable().Row("lora", 1).Row("qlora", 1.03, baseBytes: 1_500_000, peak: 9_000_000));
         DoesNotHold(claim, new MadeUpTable().Row("lora", 1).Row("qlora", 1.2, baseBytes: 1_500_000));
         Unknown(claim, new MadeUpTable().Row("lora", 1).Failed("qlora"));
+        Unknown(claim, new MadeUpTable().Row("lora", 1).Row("qlora", 1, baseBytes: 1_500_000, peak: 0));
     }
 
     [Fact]
