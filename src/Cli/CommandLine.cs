@@ -30,7 +30,9 @@ public static class CommandLine
             AdapterCommands.Create(global),
             TrainCommand.Create(global),
             JobCommands.Create(global),
+            EvaluateCommand.Create(global),
             CompareCommand.Create(global),
+            DownloadCommand.Create(global),
             InfoCommand.Create(global),
         };
         root.Add(global.Server);
