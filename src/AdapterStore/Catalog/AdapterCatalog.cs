@@ -270,6 +270,27 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
     }
 
+    /// <summary>
+    /// Opens a stored file of an adapter; it can be read to its end even when the adapter is deleted meanwhile. What it has to hold is in
+    /// the adapter's record.
+    /// </summary>
+    /// <exception cref="AdapterNotFoundException">There is no such version.</exception>
+    /// <exception cref="IOException">The disk fails.</exception>
+    public FileStream OpenFile(AdapterId id, AdapterFilePart part)
+    {
+        string name = part == AdapterFilePart.Config ? PeftImporter.ConfigFileName : PeftImporter.WeightsFileName;
+        try
+        {
+            string path = Path.Combine(_disk.VersionFolder(Find(id).Id), name);
+            return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+        }
+        catch (Exception error) when (error is FileNotFoundException or DirectoryNotFoundException)
+        {
+            // Deleted or pruned since it was found.
+            throw new AdapterNotFoundException(id.ToString());
+        }
+    }
+
     /// <summary>Lets go of the folder; uploads in progress are abandoned and cleaned up at the next start.</summary>
     public void Dispose() => _disk.Dispose();
 
