@@ -58,7 +58,7 @@ public sealed class JobPlan
             ReadRecipe(spec, model.Transformer.Shape, Math.Max(1, spec.Run.Steps));
         }
 
-        (Dataset train, Dataset heldOut) = ReadData(spec, dataPath, model);
+        (Dataset train, Dataset heldOut) = spec.Data.Split(spec.Data.Read(dataPath, model));
         TrainingOptions options = CreateOptions(spec, 0);
         BatchSource source = new(train, options.MaxBatchTokens, options.MaxSequences, spec.Data.Seed);
         double steps = spec.Run.Steps > 0 ? spec.Run.Steps : Math.Ceiling(spec.Run.Epochs * source.EpochBatches / spec.Run.MicroBatches);
@@ -79,37 +79,6 @@ public sealed class JobPlan
         };
         AdapterRecipe? recipe = spec.AdapterConfig.Length > 0 ? ReadRecipe(spec, model.Transformer.Shape, total) : null;
         return new JobPlan(train, heldOut, recipe, CreateOptions(spec, total), run);
-    }
-
-    private static (Dataset Train, Dataset HeldOut) ReadData(TrainingSpec spec, string path, LanguageModel model)
-    {
-        if (model.Tokenizer is null)
-        {
-            throw new TrainingSpecException("data", $"{model.Name} has no tokenizer to read it with");
-        }
-
-        if (spec.Data.MaxSampleTokens > model.Transformer.MaxModelLength)
-        {
-            throw new TrainingSpecException(
-                "data.max_sample_tokens", $"{spec.Data.MaxSampleTokens} exceeds the model's {model.Transformer.MaxModelLength} positions");
-        }
-
-        DatasetOptions options = new()
-        {
-            MaxSampleTokens = spec.Data.MaxSampleTokens,
-            LongSamples = spec.Data.LongSamples,
-            VocabularySize = model.Transformer.Config.VocabularySize,
-        };
-        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
-        Dataset all = Dataset.Read(stream, spec.Data.Name, model.Tokenizer, model.ChatTemplates, options);
-        try
-        {
-            return all.Split(spec.Data.HeldOutShare, spec.Data.Seed);
-        }
-        catch (ArgumentException error)
-        {
-            throw new TrainingSpecException("data.held_out_share", error.Message, error);
-        }
     }
 
     private static AdapterRecipe ReadRecipe(TrainingSpec spec, ModelShape shape, int steps)
