@@ -52,6 +52,8 @@ public sealed class ModelStartup(
         {
             _serving.Worker.BeginStop();
             _serving.Worker.Join();
+            _serving.Evaluations.Stop();
+            _serving.Downloads.Stop();
             await _serving.Engine.StopAsync(TimeSpan.Zero);
         }
     }

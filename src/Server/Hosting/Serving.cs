@@ -22,6 +22,8 @@ public sealed class Serving(
     AdapterUsage usage,
     TrainingJobs training,
     TrainingWorker worker,
+    TrainingEvaluations evaluations,
+    Downloads downloads,
     TimeProvider time,
     IOptions<ServerOptions> server,
     IOptions<SchedulerOptions> scheduler,
@@ -42,6 +44,10 @@ public sealed class Serving(
     public TrainingJobs Training { get; } = training;
 
     internal TrainingWorker Worker { get; } = worker;
+
+    internal TrainingEvaluations Evaluations { get; } = evaluations;
+
+    internal Downloads Downloads { get; } = downloads;
 
     public DateTimeOffset StartedAt { get; } = time.GetUtcNow();
 

@@ -26,4 +26,10 @@ internal static partial class TrainingLog
 
     [LoggerMessage(8, LogLevel.Warning, "Training jobs: '{Job}' {Reason}")]
     public static partial void Problem(ILogger log, string job, string reason);
+
+    [LoggerMessage(9, LogLevel.Information, "Judged {Subject} by {Samples} samples: loss {Loss:0.0000}, {Seconds:0.0} s")]
+    public static partial void Evaluated(ILogger log, string subject, int samples, double loss, double seconds);
+
+    [LoggerMessage(10, LogLevel.Information, "Folded {Adapter} into a model for download, {Seconds:0.0} s")]
+    public static partial void Folded(ILogger log, string adapter, double seconds);
 }

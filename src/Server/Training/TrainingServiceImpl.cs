@@ -125,6 +125,23 @@ public sealed partial class TrainingServiceImpl(
         });
     }
 
+    public override Task<V1.EvaluateResponse> Evaluate(IAsyncStreamReader<V1.EvaluateRequest> requestStream, ServerCallContext context)
+    {
+        return guard.RunAsync(context, token => gate.Current.Evaluations.EvaluateAsync(requestStream, token));
+    }
+
+    public override Task DownloadAdapter(
+        V1.DownloadAdapterRequest request, IServerStreamWriter<V1.FileChunk> responseStream, ServerCallContext context)
+    {
+        return guard.RunAsync(context, token => gate.Current.Downloads.SendAdapterAsync(request.Adapter, responseStream, token));
+    }
+
+    public override Task DownloadModel(
+        V1.DownloadModelRequest request, IServerStreamWriter<V1.FileChunk> responseStream, ServerCallContext context)
+    {
+        return guard.RunAsync(context, token => gate.Current.Downloads.SendModelAsync(request, responseStream, token));
+    }
+
     private static V1.TrainingJob Describe(TrainingJobs jobs, StoredJob job) => TrainingMessages.Write(job, jobs.QueuePosition(job));
 
     private static string Token(StoredJob job) =>

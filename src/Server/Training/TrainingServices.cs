@@ -17,7 +17,7 @@ internal static class TrainingServices
             Path.Combine(provider.GetRequiredService<IOptions<ServerOptions>>().Value.Data, "training"),
             provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<TrainingJobs>().AddSingleton<TrainingWorker>().AddSingleton<TrainingMetrics>();
-        services.AddSingleton<DataReceiver>();
+        services.AddSingleton<DataReceiver>().AddSingleton<TrainingEvaluations>().AddSingleton<Downloads>();
         return services;
     }
 }
