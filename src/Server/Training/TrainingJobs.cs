@@ -1,4 +1,5 @@
 using InferenceServer.AdapterStore;
+using InferenceServer.AdapterStore.Catalog;
 using InferenceServer.Models;
 using InferenceServer.Server.Hosting;
 using InferenceServer.Training.Jobs;
@@ -11,6 +12,7 @@ public sealed class TrainingJobs
 {
     private readonly JobStore _store;
     private readonly LanguageModel _model;
+    private readonly AdapterCatalog _catalog;
     private readonly TrainingServerOptions _options;
     private readonly ILogger<TrainingJobs> _log;
     private readonly string _fingerprint;
@@ -20,13 +22,16 @@ public sealed class TrainingJobs
     private RunningJob? _running;
     private bool _isStopping;
 
-    public TrainingJobs(JobStore store, LanguageModel model, IOptions<TrainingServerOptions> options, ILogger<TrainingJobs> log)
+    public TrainingJobs(
+        JobStore store, LanguageModel model, AdapterCatalog catalog, IOptions<TrainingServerOptions> options, ILogger<TrainingJobs> log)
     {
         ArgumentNullException.ThrowIfNull(store);
         ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(catalog);
         ArgumentNullException.ThrowIfNull(options);
         _store = store;
         _model = model;
+        _catalog = catalog;
         _options = options.Value;
         _log = log;
         _fingerprint = JobPlan.Fingerprint(model.Transformer.Shape);
@@ -58,7 +63,7 @@ public sealed class TrainingJobs
     {
         ArgumentNullException.ThrowIfNull(draft);
         draft.EndData();
-        JobPlan.Create(spec, draft.DataPath, _model);
+        RouterSources.Check(JobPlan.Create(spec, draft.DataPath, _model).Recipe, _catalog);
         StoredJob job;
         lock (_lock)
         {

@@ -115,7 +115,7 @@ public sealed class TrainingWorker(
         LanguageModel model = own ?? served;
         TrainingLog.Running(log, job.Id, job.Current.Step, format.ToString().ToLowerInvariant());
         using SemaphoreSlim news = new(0);
-        JobRunner runner = new(job, Tell, () => TimeSpan.Zero);
+        JobRunner runner = new(job, catalog, Tell, () => TimeSpan.Zero);
         bool isDone = false;
         Compute(job, news, (backend, operations) => isDone = runner.Train(model, backend, operations, running.Stop));
         if (isDone && runner.NeedsJudging)

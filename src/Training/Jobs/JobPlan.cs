@@ -84,7 +84,7 @@ public sealed class JobPlan
     private static AdapterRecipe ReadRecipe(TrainingSpec spec, ModelShape shape, int steps)
     {
         AdapterRecipe recipe = AdapterRecipe.Parse(Encoding.UTF8.GetBytes(WithTotalSteps(spec.AdapterConfig, steps)));
-        if (!shape.Modules.Any(module => recipe.Peft.Targets(module, shape) || recipe.Peft.IsSaved(module.Path)))
+        if (recipe.RoutedAdapters.Count == 0 && !shape.Modules.Any(module => recipe.Peft.Targets(module, shape) || recipe.Peft.IsSaved(module.Path)))
         {
             throw new AdapterFormatException(PeftImporter.ConfigFileName, "target_modules", $"modules of {shape.Name}", "no module of it");
         }

@@ -20,22 +20,25 @@ public sealed class JobRunner
     private const string WeightsName = "model.safetensors";
 
     private readonly StoredJob _job;
+    private readonly AdapterCatalog _catalog;
     private readonly Action<TrainingEvent> _tell;
     private readonly Func<TimeSpan> _waited;
     private readonly StoreFiles _files;
     private JobPlan? _plan;
 
     /// <param name="job">The job.</param>
+    /// <param name="catalog">Where the adapters of a router are.</param>
     /// <param name="tell">Told of each event once it is in the job's log, on the same thread.</param>
     /// <param name="waited">How long in all the backend has waited for others, which is no time of training.</param>
-    public JobRunner(StoredJob job, Action<TrainingEvent> tell, Func<TimeSpan> waited)
-        : this(job, tell, waited, new StoreFiles())
+    public JobRunner(StoredJob job, AdapterCatalog catalog, Action<TrainingEvent> tell, Func<TimeSpan> waited)
+        : this(job, catalog, tell, waited, new StoreFiles())
     {
     }
 
-    internal JobRunner(StoredJob job, Action<TrainingEvent> tell, Func<TimeSpan> waited, StoreFiles files)
+    internal JobRunner(StoredJob job, AdapterCatalog catalog, Action<TrainingEvent> tell, Func<TimeSpan> waited, StoreFiles files)
     {
         _job = job;
+        _catalog = catalog;
         _tell = tell;
         _waited = waited;
         _files = files;
@@ -63,8 +66,13 @@ public sealed class JobRunner
         }
 
         JobPlan plan = _plan ??= JobPlan.Create(_job.Spec, _job.DataPath, model);
-        AdapterRecipe? recipe =
-            plan.Recipe is { LoraDrop: not null } dropping ? ChooseModules(dropping, plan, model, backend, operations) : plan.Recipe;
+        AdapterRecipe? recipe = plan.Recipe switch
+        {
+            { LoraDrop: not null } dropping => ChooseModules(dropping, plan, model, backend, operations),
+            { RoutedAdapters.Count: > 0 } routing => RouterSources.Load(routing, _job, _catalog, _files),
+            AdapterRecipe whole => whole,
+            null => null,
+        };
         using Trainer trainer = recipe is null
             ? Trainer.ForAllWeights(model.Transformer, backend, operations, plan.Options)
             : Trainer.ForAdapter(model.Transformer, backend, operations, recipe, plan.Options);
