@@ -156,8 +156,20 @@ public sealed class TransformerModel : IDisposable
     /// <returns>Logits <c>[sampled rows, V]</c>, valid until the next call.</returns>
     public TensorView Forward(StepInputs step, KvCache cache)
     {
-        int rows = step.TokenCount;
-        TensorView hidden = _workspace.Hidden.SliceRows(0, rows);
+        Embed(step);
+        for (int layer = 0; layer < _parts.Layers.Length; layer++)
+        {
+            RunLayer(layer, step, cache);
+        }
+
+        return Head(step);
+    }
+
+    /// <summary>The first part of <see cref="Forward"/>: begins the step and fills the hidden states.</summary>
+    /// <returns>The hidden states <c>[T, H]</c>, which each layer changes in place.</returns>
+    internal TensorView Embed(StepInputs step)
+    {
+        TensorView hidden = _workspace.Hidden.SliceRows(0, step.TokenCount);
         _backend.BeginStep(step);
         _backend.Embed(_parts.Embedding, hidden);
         if (!step.Lora.Groups.IsEmpty)
@@ -175,13 +187,49 @@ public sealed class TransformerModel : IDisposable
             _backend.Scale(Config.EmbeddingScale, hidden);
         }
 
-        for (int layer = 0; layer < _parts.Layers.Length; layer++)
+        return hidden;
+    }
+
+    /// <summary>One layer of <see cref="Forward"/>, on the hidden states as they are.</summary>
+    internal void RunLayer(int layer, StepInputs step, KvCache cache)
+    {
+        TensorView hidden = _workspace.Hidden.SliceRows(0, step.TokenCount);
+        Attend(_parts.Layers[layer], layer, step, cache, hidden);
+        FeedForward(_parts.Layers[layer], step, hidden);
+    }
+
+    /// <summary>The last part of <see cref="Forward"/>: the logits of the sampled rows of the hidden states, which stay as they are.</summary>
+    internal TensorView Head(StepInputs step)
+    {
+        TensorView hidden = _workspace.Hidden.SliceRows(0, step.TokenCount);
+        int rows = step.SampledRows.Length;
+        TensorView sampled = _workspace.Sampled.SliceRows(0, rows);
+        TensorView normed = _workspace.SampledNormed.SliceRows(0, rows);
+        TensorView logits = _workspace.Logits.SliceRows(0, rows);
+        if (rows == 0)
         {
-            Attend(_parts.Layers[layer], layer, step, cache, hidden);
-            FeedForward(_parts.Layers[layer], step, hidden);
+            return logits;
         }
 
-        return Head(step, hidden);
+        _backend.GatherSampledRows(hidden, sampled);
+        _parts.FinalNorm.Forward(_backend, step.SampledLora, sampled, normed);
+        _parts.Head.Forward(_backend, step.SampledRestore, step.SampledLora, normed, logits, _workspace.Scratch);
+        if (!step.SampledLora.Groups.IsEmpty)
+        {
+            _backend.ApplyReplacedRows(step.SampledLora, _headModule.Index, normed, logits);
+            if (_isTied)
+            {
+                // Trained token rows are rows of the one weight that embedding and head share.
+                _backend.ApplyReplacedRows(step.SampledLora, _embeddingModule.Index, normed, logits);
+            }
+        }
+
+        if (Config.FinalSoftCap > 0)
+        {
+            _backend.SoftCap(Config.FinalSoftCap, logits);
+        }
+
+        return logits;
     }
 
     /// <summary>
@@ -342,37 +390,5 @@ public sealed class TransformerModel : IDisposable
         }
 
         _backend.Add(delta, hidden);
-    }
-
-    private TensorView Head(StepInputs step, TensorView hidden)
-    {
-        int rows = step.SampledRows.Length;
-        TensorView sampled = _workspace.Sampled.SliceRows(0, rows);
-        TensorView normed = _workspace.SampledNormed.SliceRows(0, rows);
-        TensorView logits = _workspace.Logits.SliceRows(0, rows);
-        if (rows == 0)
-        {
-            return logits;
-        }
-
-        _backend.GatherSampledRows(hidden, sampled);
-        _parts.FinalNorm.Forward(_backend, step.SampledLora, sampled, normed);
-        _parts.Head.Forward(_backend, step.SampledRestore, step.SampledLora, normed, logits, _workspace.Scratch);
-        if (!step.SampledLora.Groups.IsEmpty)
-        {
-            _backend.ApplyReplacedRows(step.SampledLora, _headModule.Index, normed, logits);
-            if (_isTied)
-            {
-                // Trained token rows are rows of the one weight that embedding and head share.
-                _backend.ApplyReplacedRows(step.SampledLora, _embeddingModule.Index, normed, logits);
-            }
-        }
-
-        if (Config.FinalSoftCap > 0)
-        {
-            _backend.SoftCap(Config.FinalSoftCap, logits);
-        }
-
-        return logits;
     }
 }

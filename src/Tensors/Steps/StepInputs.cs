@@ -78,6 +78,14 @@ public sealed class StepInputs
         SampledRestore.Clear();
     }
 
+    /// <summary>Forgets the sampled rows and their groups; the rows themselves stay.</summary>
+    public void ClearSampled()
+    {
+        _sampledCount = 0;
+        SampledLora.Clear();
+        SampledRestore.Clear();
+    }
+
     /// <summary>Appends consecutive tokens of one sequence.</summary>
     /// <param name="tokens">The tokens to compute.</param>
     /// <param name="firstPosition">Position of the first.</param>
