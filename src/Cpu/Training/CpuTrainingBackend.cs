@@ -19,6 +19,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     private readonly CpuBackend _backend;
     private readonly Gemm<TSimd, TVector> _gemm;
+    private readonly MoveRows _move;
     private readonly AttentionBackward<TSimd, TVector> _attention;
     private readonly ElementMap<TSimd, TVector, AddScaledOperator<TSimd, TVector>> _addScaled;
     private readonly ElementMap<TSimd, TVector, ProductOperator<TSimd, TVector>> _product;
@@ -40,6 +41,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
         WorkerPool pool = backend.Pool;
         WorkerScratch scratch = backend.Scratch;
         _gemm = new Gemm<TSimd, TVector>(pool, scratch);
+        _move = new MoveRows(pool);
         _attention = new AttentionBackward<TSimd, TVector>(pool, scratch);
         _addScaled = new ElementMap<TSimd, TVector, AddScaledOperator<TSimd, TVector>>(pool);
         _product = new ElementMap<TSimd, TVector, ProductOperator<TSimd, TVector>>(pool);
@@ -64,24 +66,13 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
     public void Copy(TensorView x, TensorView y)
     {
         RequireSame(x, y, nameof(Copy));
-        Rows from = new(x);
-        Rows to = new(y);
-        for (int row = 0; row < x.Rows; row++)
-        {
-            new ReadOnlySpan<float>(from.At(row), x.Columns).CopyTo(new Span<float>(to.At(row), x.Columns));
-        }
-
+        _move.Run(new Rows(x), new Rows(y), x.Rows, x.Columns);
         KeepAlive(x, y);
     }
 
     public void Clear(TensorView y)
     {
-        Rows rows = new(y);
-        for (int row = 0; row < y.Rows; row++)
-        {
-            new Span<float>(rows.At(row), y.Columns).Clear();
-        }
-
+        _move.Run(null, new Rows(y), y.Rows, y.Columns);
         GC.KeepAlive(y.Buffer);
     }
 
