@@ -17,8 +17,6 @@ namespace InferenceServer.Training;
 /// </summary>
 public sealed partial class Trainer : IDisposable
 {
-    private const int BlockSize = 16;
-
     private readonly IComputeBackend _backend;
     private readonly ITrainingBackend _operations;
     private readonly TrainingOptions _options;
@@ -27,7 +25,6 @@ public sealed partial class Trainer : IDisposable
     private readonly TransformerModel _model;
     private readonly KvCache _cache;
     private readonly StepInputs _step;
-    private readonly List<int> _labels = [];
     private readonly TrainedAdapter? _adapter;
     private readonly LoraFaProjection? _projection;
     private readonly AdamOptimizer _optimizer;
@@ -51,7 +48,7 @@ public sealed partial class Trainer : IDisposable
         TrainedWeights trained = new();
         _tape = new GradientTape(backend, operations);
         _recording = new RecordingBackend(backend, _tape, trained);
-        _model = model.CreateView(_recording, options.MaxBatchTokens, options.MaxBatchTokens);
+        _model = model.CreateView(_recording, options.MaxBatchTokens, Math.Min(options.MaxBatchTokens, HeadRows));
         int blocks = ((options.MaxBatchTokens + BlockSize - 1) / BlockSize) + options.MaxSequences;
         _cache = _recording.CreateKvCache(new KvCacheShape(1, blocks, BlockSize, model.Config.KvHeadCount, model.Config.HeadSize));
         _step = new StepInputs(options.MaxBatchTokens, options.MaxSequences);
@@ -100,7 +97,7 @@ public sealed partial class Trainer : IDisposable
     /// Most bytes that training has held on the device: parameters, their gradients and moments, activations, what is kept of them for the
     /// way back, and their gradients; without the base and the backend's own scratch. It grows until the largest batch has been seen.
     /// </summary>
-    public long PeakBytes => _recording.TakenBytes + _tape.ByteCount;
+    public long PeakBytes => _recording.TakenBytes + _tape.PeakBytes;
 
     /// <summary>AdaLoRA: which components are kept, by the name of a module's singular values; null before the first pruning.</summary>
     public IReadOnlyDictionary<string, bool[]>? KeptComponents => Allocator?.Kept;
@@ -197,29 +194,6 @@ public sealed partial class Trainer : IDisposable
     /// <summary>Loss of a batch as it is now; nothing changes. AdaLoRA's orthogonality term is included, as in PEFT.</summary>
     public double Evaluate(SupervisedBatch batch) => EvaluateTokens(batch) + (_orthogonality?.Add(withGradients: false) ?? 0);
 
-    /// <summary>Mean over a batch's labelled tokens of -ln of their probability, as it is now; nothing changes.</summary>
-    public double EvaluateTokens(SupervisedBatch batch)
-    {
-        ArgumentNullException.ThrowIfNull(batch);
-        TensorView logits = Forward(batch, isRecording: false);
-        double loss = _operations.CrossEntropy(logits, LabelSpan, 1f, _tape.Take(logits.Rows, logits.Columns)) / batch.LabelCount;
-        _tape.Reset();
-        return loss;
-    }
-
-    /// <summary>Logits of every position of one sequence, <c>[tokens, V]</c> row-major.</summary>
-    public float[] Logits(int[] tokens)
-    {
-        ArgumentNullException.ThrowIfNull(tokens);
-        Fill([new SupervisedSequence(tokens, tokens)], everyRow: true);
-        _tape.IsRecording = false;
-        TensorView view = _model.Forward(_step, _cache);
-        float[] logits = new float[view.Rows * view.Columns];
-        _backend.Read(view, logits);
-        _tape.Reset();
-        return logits;
-    }
-
     public void Dispose()
     {
         _orthogonality?.Dispose();
@@ -239,67 +213,5 @@ public sealed partial class Trainer : IDisposable
         _cache.Dispose();
         _model.Dispose();
         _tape.Dispose();
-    }
-
-    private ReadOnlySpan<int> LabelSpan => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_labels);
-
-    private double AddGradients(SupervisedBatch batch, int microBatches)
-    {
-        // Each forward has its own random choices, the same in every run with the same seed.
-        _tape.Seed = ((ulong)(uint)_options.Seed << 32) + (++_forwardCount << 52);
-        TensorView logits = Forward(batch, isRecording: true);
-        _tape.ClearGradients();
-        float factor = 1f / ((float)batch.LabelCount * microBatches);
-        double loss = _operations.CrossEntropy(logits, LabelSpan, factor, _tape.GradientOf(logits));
-        _tape.Backward();
-        _tape.Reset();
-        return loss / batch.LabelCount / microBatches;
-    }
-
-    private TensorView Forward(SupervisedBatch batch, bool isRecording)
-    {
-        if (batch.TokenCount > _options.MaxBatchTokens || batch.Sequences.Count > _options.MaxSequences)
-        {
-            throw new ArgumentException(
-                $"{batch.TokenCount} tokens in {batch.Sequences.Count} sequences exceed MaxBatchTokens {_options.MaxBatchTokens} "
-                + $"or MaxSequences {_options.MaxSequences}");
-        }
-
-        Fill(batch.Sequences, everyRow: false);
-        _tape.IsRecording = isRecording;
-        return _model.Forward(_step, _cache);
-    }
-
-    /// <summary>Lays the sequences out as one step; the rows whose next token is labelled are sampled.</summary>
-    private void Fill(IReadOnlyList<SupervisedSequence> sequences, bool everyRow)
-    {
-        // A forward before this one may have been refused half-way; nothing of it may reach this one's gradients.
-        _tape.Reset();
-        _step.Clear();
-        _labels.Clear();
-        int nextBlock = 0;
-        foreach ((int[] tokens, int[] labels) in sequences)
-        {
-            int[] blocks = [.. Enumerable.Range(nextBlock, (tokens.Length + BlockSize - 1) / BlockSize)];
-            nextBlock += blocks.Length;
-            int firstRow = _step.AddSequence(tokens, 0, blocks);
-            for (int i = 0; i < tokens.Length; i++)
-            {
-                int label = i + 1 < labels.Length ? labels[i + 1] : SupervisedSequence.Ignored;
-                if (everyRow || label != SupervisedSequence.Ignored)
-                {
-                    _step.AddSampledRow(firstRow + i);
-                    _labels.Add(label);
-                }
-            }
-        }
-
-        if (_adapter is not null)
-        {
-            _step.Lora.BeginGroup(0, _step.TokenCount);
-            _step.Lora.AddEntry(_adapter, 1f);
-            _step.SampledLora.BeginGroup(0, _step.SampledRows.Length);
-            _step.SampledLora.AddEntry(_adapter, 1f);
-        }
     }
 }

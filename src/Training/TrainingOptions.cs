@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using InferenceServer.Training.Optimisation;
 
 namespace InferenceServer.Training;
@@ -47,6 +48,13 @@ public sealed record TrainingOptions
 
     /// <summary>Most sequences of one micro-batch.</summary>
     public int MaxSequences { get; init; } = 64;
+
+    /// <summary>
+    /// Keeps the input of each layer only and computes the layer again on the way back: less memory for about a third more time. No bit of
+    /// the gradients changes, so a run may be resumed with another choice.
+    /// </summary>
+    [JsonIgnore]
+    public bool GradientCheckpointing { get; init; }
 
     /// <summary>Seed of all start values that are drawn.</summary>
     public int Seed { get; init; }

@@ -23,10 +23,10 @@ internal readonly struct AdapterInput
 
     /// <param name="tape">The step.</param>
     /// <param name="x">The module's input.</param>
-    /// <param name="rate">Dropout; 0 for none. Nothing is dropped without a backward pass.</param>
+    /// <param name="rate">Dropout; 0 for none. Nothing is dropped outside of training.</param>
     public static AdapterInput Of(GradientTape tape, TensorView x, float rate)
     {
-        if (rate == 0 || !tape.IsRecording)
+        if (rate == 0 || !tape.IsTraining)
         {
             return new AdapterInput(x, x, 0, 0);
         }

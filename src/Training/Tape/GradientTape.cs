@@ -25,14 +25,22 @@ internal sealed class GradientTape : IDisposable
 
     public ITrainingBackend Operations { get; }
 
-    /// <summary>Whether a backward pass will follow; without one nothing is kept.</summary>
+    /// <summary>Whether a backward pass through what is done now will follow; without one nothing is kept.</summary>
     public bool IsRecording { get; set; }
+
+    /// <summary>Whether the forward is one of training, with its random choices; also while nothing is kept because it will be repeated.</summary>
+    public bool IsTraining { get; set; }
 
     /// <summary>Where the random choices of the forward begin; set before each one.</summary>
     public ulong Seed { get; set; }
 
-    /// <summary>Bytes of kept activations and gradients of activations.</summary>
-    public long ByteCount => _memory.ByteCount + _gradients.Values.Sum(buffer => buffer.ByteCount);
+    /// <summary>Most bytes of kept activations and gradients of activations at once.</summary>
+    public long PeakBytes => _memory.PeakBytes + OwnGradients.Sum(buffer => buffer.ByteCount);
+
+    /// <summary>Where the tape is now; what comes after it can be gone through, and its memory given back, on its own.</summary>
+    public TapeMark Mark => new(_steps.Count, _memory.Mark);
+
+    private IEnumerable<DeviceBuffer> OwnGradients => _gradients.Where(pair => pair.Key != pair.Value).Select(pair => pair.Value);
 
     /// <summary>The gradient of an activation.</summary>
     public TensorView GradientOf(TensorView x)
@@ -45,6 +53,9 @@ internal sealed class GradientTape : IDisposable
 
         return new TensorView(gradient, x.Offset, x.Rows, x.Columns, x.RowStride);
     }
+
+    /// <summary>Lets the gradient of an activation take its place: whoever computes it overwrites what nobody reads any more.</summary>
+    public void ShareMemory(TensorView x) => _gradients.TryAdd(x.Buffer, x.Buffer);
 
     /// <summary>Room with anything in it; until <see cref="Reset"/>, or within a backward step until that step ends.</summary>
     public TensorView Take(int rows, int columns) => _memory.Take(rows, columns);
@@ -82,21 +93,30 @@ internal sealed class GradientTape : IDisposable
     /// <summary>Zeroes the gradients of all activations; before the loss writes the first one.</summary>
     public void ClearGradients()
     {
-        foreach (DeviceBuffer gradient in _gradients.Values)
+        foreach (DeviceBuffer gradient in OwnGradients)
         {
             Operations.Clear(new TensorView(gradient, 1, checked((int)(gradient.ByteCount / sizeof(float)))));
         }
     }
 
-    /// <summary>Goes through everything recorded, last first.</summary>
-    public void Backward()
+    /// <summary>Goes through what was recorded since the mark, or all of it, last first, and gives its memory back.</summary>
+    public void Backward(TapeMark mark = default)
     {
-        while (_steps.TryPop(out Action? step))
+        while (_steps.Count > mark.Steps)
         {
-            (int, long) mark = _memory.Mark;
-            step();
-            _memory.Release(mark);
+            (int, long, long) before = _memory.Mark;
+            _steps.Pop()();
+            _memory.Release(before);
         }
+
+        Release(mark);
+    }
+
+    /// <summary>Gives back the memory taken since the mark; nothing recorded since then may need it.</summary>
+    public void Release(TapeMark mark)
+    {
+        _kept.Clear();
+        _memory.Release(mark.Memory);
     }
 
     /// <summary>Forgets the step; its memory is used again.</summary>
@@ -104,13 +124,13 @@ internal sealed class GradientTape : IDisposable
     {
         _steps.Clear();
         _kept.Clear();
-        _memory.Release((0, 0));
+        _memory.Release((0, 0, 0));
     }
 
     public void Dispose()
     {
         _memory.Dispose();
-        foreach (DeviceBuffer gradient in _gradients.Values)
+        foreach (DeviceBuffer gradient in OwnGradients)
         {
             gradient.Dispose();
         }

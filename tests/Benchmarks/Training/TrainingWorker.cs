@@ -26,6 +26,7 @@ internal static class TrainingWorker
             LearningRate = double.Parse(Required(arguments, "--rate"), CultureInfo.InvariantCulture),
             MaxBatchTokens = batch.TokenCount,
             MaxSequences = tokens.Length,
+            GradientCheckpointing = arguments.Contains("--checkpointing"),
         };
         using CpuBackend backend = new(new CpuOptions { ThreadCount = CommandLine.Number(arguments, "--threads", 0, least: 0) });
         using ITrainingBackend operations = CpuTraining.Create(backend);
