@@ -50,6 +50,26 @@ public sealed class TrainingCommandTests(TrainingBase tiny) : IClassFixture<Trai
     }
 
     [Fact]
+    public async Task An_adapter_is_judged_beside_the_base_and_downloaded()
+    {
+        await OkAsync([.. Train("pupil"), "--lr", "5e-3", "--out", Path.Combine(_folder.Path, "judged")]);
+
+        Run judged = await OkAsync(
+            ["eval", "--data", Data, "--adapter", "pupil", "--max-sample-tokens", "64", "--exact-match", "4", "--examples", "1"]);
+        Assert.Contains("(base)", judged.Output, StringComparison.Ordinal);
+        Assert.Contains("pupil", judged.Output, StringComparison.Ordinal);
+        Assert.Contains("Perplexity", judged.Output, StringComparison.Ordinal);
+
+        string files = Path.Combine(_folder.Path, "files");
+        await OkAsync(["download", "pupil", "--out", files]);
+        Assert.True(File.Exists(Path.Combine(files, "adapter_config.json")));
+        await OkAsync(["download", "pupil", "--merged", "--out", Path.Combine(_folder.Path, "model")]);
+        Assert.True(File.Exists(Path.Combine(_folder.Path, "model", "config.json")));
+
+        Assert.StartsWith("already present pupil@", (await OkAsync(["adapters", "upload", "pupil", files])).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_detached_job_is_watched_cancelled_resumed_and_deleted()
     {
         string id = JsonDocument.Parse((await OkAsync([.. Train("later", steps: 400), "--lr", "1e-3", "--detach", "--json"])).Output)
