@@ -9,6 +9,7 @@ internal sealed class TrainingProcess : IDisposable
 {
     private readonly Process _process;
     private readonly List<double> _seconds = [];
+    private readonly List<double> _processorSeconds = [];
     private int _stepsPerSlice = 1;
 
     public TrainingProcess(string name, string program, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string> environment)
@@ -32,6 +33,9 @@ internal sealed class TrainingProcess : IDisposable
     /// <summary>Seconds of a step, one number for each slice.</summary>
     public IReadOnlyList<double> Seconds => _seconds;
 
+    /// <summary>Seconds of processor time of a step, all threads together, one number for each slice.</summary>
+    public IReadOnlyList<double> ProcessorSeconds => _processorSeconds;
+
     /// <summary>Peak of resident memory in bytes; after <see cref="Quit"/>.</summary>
     public long PeakBytes { get; private set; }
 
@@ -51,6 +55,7 @@ internal sealed class TrainingProcess : IDisposable
     {
         JsonNode answer = Ask(string.Create(CultureInfo.InvariantCulture, $"step {_stepsPerSlice}"));
         _seconds.Add((double)answer["seconds"]! / _stepsPerSlice);
+        _processorSeconds.Add((double)answer["cpu"]! / _stepsPerSlice);
     }
 
     public void Quit()
