@@ -20,6 +20,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
     private readonly CpuBackend _backend;
     private readonly Gemm<TSimd, TVector> _gemm;
     private readonly MoveRows _move;
+    private readonly RowSquares _squares;
     private readonly AttentionBackward<TSimd, TVector> _attention;
     private readonly ElementMap<TSimd, TVector, AddScaledOperator<TSimd, TVector>> _addScaled;
     private readonly ElementMap<TSimd, TVector, ProductOperator<TSimd, TVector>> _product;
@@ -42,12 +43,13 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
         WorkerScratch scratch = backend.Scratch;
         _gemm = new Gemm<TSimd, TVector>(pool, scratch);
         _move = new MoveRows(pool);
+        _squares = new RowSquares(pool);
         _attention = new AttentionBackward<TSimd, TVector>(pool, scratch);
         _addScaled = new ElementMap<TSimd, TVector, AddScaledOperator<TSimd, TVector>>(pool);
         _product = new ElementMap<TSimd, TVector, ProductOperator<TSimd, TVector>>(pool);
         _softCap = new ElementMap<TSimd, TVector, SoftCapBackwardOperator<TSimd, TVector>>(pool);
         _activation = new ElementMap<TSimd, TVector, ActivationBackwardOperator<TSimd, TVector>>(pool);
-        _rmsNorm = new RmsNormBackward(pool, scratch);
+        _rmsNorm = new RmsNormBackward(pool, scratch, _squares);
         _layerNorm = new LayerNormBackward(pool, scratch);
         _rope = new RopeBackward(pool, scratch);
         _columnSums = new ColumnSums(pool);
@@ -411,10 +413,9 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
     public double SumOfSquares(TensorView x)
     {
         double sum = 0;
-        Rows rows = new(x);
-        for (int row = 0; row < x.Rows; row++)
+        foreach (float square in _squares.Run(new Rows(x), x.Rows, x.Columns))
         {
-            sum += TensorPrimitives.SumOfSquares(new ReadOnlySpan<float>(rows.At(row), x.Columns));
+            sum += square;
         }
 
         GC.KeepAlive(x.Buffer);

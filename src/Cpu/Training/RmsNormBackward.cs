@@ -15,6 +15,7 @@ internal sealed unsafe class RmsNormBackward : ParallelJob
 
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _scratch;
+    private readonly RowSquares _squares;
     private Rows _x;
     private Rows _dy;
     private Rows _dx;
@@ -23,9 +24,10 @@ internal sealed unsafe class RmsNormBackward : ParallelJob
     private int _columns;
     private float[] _factors = [];
 
-    public RmsNormBackward(WorkerPool pool, WorkerScratch scratch)
+    public RmsNormBackward(WorkerPool pool, WorkerScratch scratch, RowSquares squares)
     {
         _pool = pool;
+        _squares = squares;
         _scratch = scratch;
     }
 
@@ -40,10 +42,10 @@ internal sealed unsafe class RmsNormBackward : ParallelJob
             _factors = new float[rows];
         }
 
+        ReadOnlySpan<float> squares = _squares.Run(x, rows, columns);
         for (int row = 0; row < rows; row++)
         {
-            float mean = TensorPrimitives.SumOfSquares(new ReadOnlySpan<float>(x.At(row), columns)) / columns;
-            _factors[row] = 1 / MathF.Sqrt(mean + epsilon);
+            _factors[row] = 1 / MathF.Sqrt((squares[row] / columns) + epsilon);
         }
     }
 
