@@ -6,7 +6,7 @@ using InferenceServer.Cpu.Weights;
 
 namespace InferenceServer.Cpu.Training;
 
-/// <summary><c>norms[o] = |W[first + o] + factor B[o] A|</c>; rows in parallel.</summary>
+/// <summary><c>norms[o] = |W[first + o] + factor B[o] A|</c>; panels of rows in parallel.</summary>
 internal sealed unsafe class AdaptedRowNorms : ParallelJob
 {
     private readonly WorkerPool _pool;
@@ -18,6 +18,8 @@ internal sealed unsafe class AdaptedRowNorms : ParallelJob
     private int _rank;
     private float _factor;
     private float* _norms;
+    private int _rows;
+    private int _firstPanel;
 
     public AdaptedRowNorms(WorkerPool pool, WorkerScratch scratch)
     {
@@ -34,21 +36,31 @@ internal sealed unsafe class AdaptedRowNorms : ParallelJob
         _rank = rank;
         _factor = factor;
         _norms = norms;
-        _pool.Run(this, rows, parallel: true);
+        _rows = rows;
+        _firstPanel = firstRow / PanelLayout.Width;
+        _pool.Run(this, PanelLayout.PanelCount(firstRow + rows) - _firstPanel, parallel: true);
         _weight = null;
     }
 
     public override void Execute(int item, int worker)
     {
-        int columns = _weight!.Columns;
-        float* row = _scratch.Get(worker, columns);
-        Span<float> values = new(row, columns);
-        _weight.ReadRow(_firstRow + item, row);
-        for (int r = 0; r < _rank; r++)
+        // The rows of a panel lie between each other: all of them are unpacked together, also those of the modules beside this one.
+        CpuWeightMatrix weight = _weight!;
+        int columns = weight.Columns;
+        int first = (_firstPanel + item) * PanelLayout.Width;
+        int count = Math.Min(PanelLayout.Width, weight.Rows - first);
+        float* block = _scratch.Get(worker, (long)count * columns);
+        weight.ReadBlock(first, count, 0, columns, block, columns);
+        int last = Math.Min(first + count, _firstRow + _rows);
+        for (int row = Math.Max(first, _firstRow); row < last; row++)
         {
-            TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(_a.At(r), columns), _factor * _b.At(item)[r], values, values);
-        }
+            Span<float> values = new(block + ((nint)(row - first) * columns), columns);
+            for (int r = 0; r < _rank; r++)
+            {
+                TensorPrimitives.MultiplyAdd(new ReadOnlySpan<float>(_a.At(r), columns), _factor * _b.At(row - _firstRow)[r], values, values);
+            }
 
-        _norms[item] = TensorPrimitives.Norm<float>(values);
+            _norms[row - _firstRow] = TensorPrimitives.Norm<float>(values);
+        }
     }
 }
