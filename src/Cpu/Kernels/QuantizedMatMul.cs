@@ -21,7 +21,7 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
     private const int RowsPerItem = 128;
 
     /// <summary>Most rows of a tile for few rows.</summary>
-    private const int MostFewRows = 8;
+    private const int MostFewRows = 16;
 
     /// <summary>Inputs whose scales are unpacked at once for few rows; a multiple of every block.</summary>
     private const int ScaledDepth = 2048;
@@ -62,8 +62,8 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
         _rows = x.Rows;
         _rowGroups = (_rows + RowsPerItem - 1) / RowsPerItem;
 
-        // Few rows in one block, with zeros where there are fewer than it takes; 0 for many.
-        _blockRows = _rows <= 2 ? _rows : _rows <= 4 ? 4 : _rows <= TSimd.MaxRows ? TSimd.MaxRows : 0;
+        // Few rows are one block or two, with zeros where there are fewer than a block takes; 0 for many.
+        _blockRows = _rows <= 2 ? _rows : _rows <= 4 ? 4 : _rows <= 2 * TSimd.MaxRows ? TSimd.MaxRows : 0;
         _interleaved = _blockRows > 1 ? _interleave.Run(_x, _rows, weight.Columns, _blockRows) : null;
         int panelPairs = (weight.PanelCount + PanelsPerItem - 1) / PanelsPerItem;
         bool parallel = (long)_rows * weight.Rows * weight.Columns >= SerialLimit;
@@ -87,7 +87,7 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
         if (_blockRows > 0)
         {
             float* tile = _scratch.Get(worker, (MostFewRows * ItemWidth) + (ScaledDepth * ItemWidth / IQuantizedCodes.StepDepth));
-            MultiplyFew(firstPanel, tile, tile + (MostFewRows * ItemWidth));
+            MultiplyFew(firstPanel, rows, tile, tile + (MostFewRows * ItemWidth));
             CopyRows(tile, y, rows, width);
         }
         else
@@ -112,19 +112,19 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
         }
     }
 
-    private void MultiplyFew(int firstPanel, float* tile, float* scales)
+    private void MultiplyFew(int firstPanel, int rows, float* tile, float* scales)
     {
         if (_weight!.Format == WeightFormat.Int8)
         {
-            MultiplyFew<Int8Codes>(firstPanel, tile, scales);
+            MultiplyFew<Int8Codes>(firstPanel, rows, tile, scales);
         }
         else
         {
-            MultiplyFew<NF4Codes>(firstPanel, tile, scales);
+            MultiplyFew<NF4Codes>(firstPanel, rows, tile, scales);
         }
     }
 
-    private void MultiplyFew<TCodes>(int firstPanel, float* tile, float* scales)
+    private void MultiplyFew<TCodes>(int firstPanel, int rows, float* tile, float* scales)
         where TCodes : struct, IQuantizedCodes
     {
         CpuWeightMatrix weight = _weight!;
@@ -154,7 +154,12 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
                 int second = column + (step / 2);
                 byte* b2 = Codes<TCodes>(weight, firstPanel + last, firstBlock, second);
                 float* s2 = scales + (last * panelScales) + (second % PanelLayout.Width);
-                Multiply<TCodes>(x, b, b2, s, s2, depth, tile + column, k > 0);
+                for (int row = 0; row < rows; row += _blockRows)
+                {
+                    // A second block finds the codes in the first-level cache.
+                    float* block = x + ((nint)row * weight.Columns);
+                    Multiply<TCodes>(block, b, b2, s, s2, depth, tile + (row * ItemWidth) + column, k > 0);
+                }
             }
         }
     }

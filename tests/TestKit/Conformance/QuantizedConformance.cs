@@ -48,7 +48,7 @@ public abstract class QuantizedConformance : BackendConformance
             HostTensor kept = new(outputs, inputs);
             Backend.ReadMatrix(matrix, 0, kept.Values);
             using WeightMatrix unpacked = Pack(Backend, kept, WeightFormat.F32);
-            foreach (int rows in new[] { 1, 2, 3, 4, 5, 8, 17, 130 })
+            foreach (int rows in new[] { 1, 2, 3, 4, 5, 8, 9, 16, 17, 130 })
             {
                 HostTensor x = HostTensor.Random(rows, inputs, seed++);
 
