@@ -27,8 +27,12 @@ public sealed unsafe class CpuBackend : IComputeBackend
     private readonly StoreKv _storeKv;
     private bool _disposed;
 
+    /// <param name="options">How to use the machine.</param>
+    /// <param name="beforeOperation">
+    /// Called before each operation on the thread that asks for it; may wait, so that work of low priority can make room. Null for nothing.
+    /// </param>
     /// <exception cref="ArgumentException">An option is out of range, or the processor lacks the vectors asked for.</exception>
-    public CpuBackend(CpuOptions options)
+    public CpuBackend(CpuOptions options, Action? beforeOperation = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         int threads = options.ThreadCount == 0 ? Environment.ProcessorCount : options.ThreadCount;
@@ -38,7 +42,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
         }
 
         int bits = ChooseVectorBits(options.VectorBits);
-        _pool = new WorkerPool(threads);
+        _pool = new WorkerPool(threads, beforeOperation);
         _scratch = new WorkerScratch(threads);
         _operations = bits switch
         {

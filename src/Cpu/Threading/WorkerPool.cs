@@ -17,6 +17,7 @@ internal sealed class WorkerPool : IDisposable
     private const int SpinsBeforeYield = 2000;
     private static readonly long s_spinTicks = Stopwatch.Frequency / 25_000;
 
+    private readonly Action? _beforeRun;
     private readonly Thread[] _threads;
     private readonly SemaphoreSlim[] _wakeUps;
     private readonly int[] _sleeping;
@@ -27,8 +28,10 @@ internal sealed class WorkerPool : IDisposable
     private volatile bool _stopping;
 
     /// <param name="workers">Threads in all, the caller included.</param>
-    public WorkerPool(int workers)
+    /// <param name="beforeRun">Called on the caller's thread before each job; null for nothing.</param>
+    public WorkerPool(int workers, Action? beforeRun = null)
     {
+        _beforeRun = beforeRun;
         _threads = new Thread[workers - 1];
         _wakeUps = new SemaphoreSlim[workers - 1];
         _sleeping = new int[workers - 1];
@@ -65,6 +68,7 @@ internal sealed class WorkerPool : IDisposable
     /// <param name="parallel">False keeps all items on the caller's thread: waking others costs about a microsecond.</param>
     public void Run(ParallelJob job, int itemCount, bool parallel)
     {
+        _beforeRun?.Invoke();
         if (!parallel || itemCount <= 1 || _threads.Length == 0)
         {
             for (int item = 0; item < itemCount; item++)

@@ -18,7 +18,7 @@ internal static class TrainingSpecs
         new(("cosine", ScheduleKind.Cosine), ("constant", ScheduleKind.Constant), ("linear", ScheduleKind.Linear));
 
     private static readonly Choice<LongSamplePolicy> s_longSamples =
-        new(("truncate", LongSamplePolicy.Truncate), ("refuse", LongSamplePolicy.Reject));
+        new(("truncate", LongSamplePolicy.Truncate), ("drop", LongSamplePolicy.Drop), ("refuse", LongSamplePolicy.Reject));
 
     private static readonly Choice<PublishMode> s_modes =
         new(("current", PublishMode.Current), ("staged", PublishMode.Staged), ("none", PublishMode.None));

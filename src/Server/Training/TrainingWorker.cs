@@ -4,6 +4,7 @@ using InferenceServer.AdapterStore.Cache;
 using InferenceServer.AdapterStore.Catalog;
 using InferenceServer.Cpu;
 using InferenceServer.Cpu.Training;
+using InferenceServer.Engine;
 using InferenceServer.Models;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Server.Hosting;
@@ -27,6 +28,7 @@ public sealed class TrainingWorker(
     IComputeBackend servingBackend,
     AdapterCatalog catalog,
     AdapterCache cache,
+    InferenceEngine engine,
     TrainingMetrics metrics,
     IOptions<TrainingServerOptions> options,
     IOptions<CpuOptions> cpu,
@@ -115,14 +117,15 @@ public sealed class TrainingWorker(
         LanguageModel model = own ?? served;
         TrainingLog.Running(log, job.Id, job.Current.Step, format.ToString().ToLowerInvariant());
         using SemaphoreSlim news = new(0);
-        JobRunner runner = new(job, catalog, Tell, () => TimeSpan.Zero);
+        ServingFirst gate = new(() => engine.Snapshot().Running > 0, options.Value.PausePerWork, running.Stop);
+        JobRunner runner = new(job, catalog, Tell, () => gate.Waited);
         bool isDone = false;
-        Compute(job, news, (backend, operations) => isDone = runner.Train(model, backend, operations, running.Stop));
+        Compute(job, gate, news, (backend, operations) => isDone = runner.Train(model, backend, operations, running.Stop));
         if (isDone && runner.NeedsJudging)
         {
             // Loaded here, because loading uses the thread pool.
             using LanguageModel? trained = job.AdapterFolder is null ? Load(job.ModelFolder, served.Transformer.WeightFormat) : null;
-            Compute(job, news, (backend, _) => runner.Judge(trained ?? model, backend, running.Stop));
+            Compute(job, gate, news, (backend, _) => runner.Judge(trained ?? model, backend, running.Stop));
         }
 
         return isDone;
@@ -135,7 +138,7 @@ public sealed class TrainingWorker(
     }
 
     /// <summary>Runs work on threads of the lowest priority, and tells watchers meanwhile.</summary>
-    private void Compute(StoredJob job, SemaphoreSlim news, Action<IComputeBackend, ITrainingBackend> work)
+    private void Compute(StoredJob job, ServingFirst gate, SemaphoreSlim news, Action<IComputeBackend, ITrainingBackend> work)
     {
         bool isOver = false;
         ExceptionDispatchInfo? failure = null;
@@ -156,7 +159,8 @@ public sealed class TrainingWorker(
             try
             {
                 LowPriority.Enter();
-                using CpuBackend backend = new(new CpuOptions { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits });
+                CpuOptions own = new() { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits };
+                using CpuBackend backend = new(own, gate.Pass);
                 using ITrainingBackend operations = CpuTraining.Create(backend);
                 work(backend, operations);
             }

@@ -44,12 +44,22 @@ public sealed class Dataset
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.MaxLineBytes, 1 << 30);
         SampleEncoder encoder = new(tokenizer, templates, options);
         List<SupervisedSequence> samples = [];
+        int dropped = 0;
         foreach ((int line, ReadOnlyMemory<byte> bytes) in JsonLines.Read(stream, name, options.MaxLineBytes))
         {
-            samples.Add(encoder.Encode(bytes, new SampleLocation(name, line)));
+            if (encoder.Encode(bytes, new SampleLocation(name, line)) is { } sample)
+            {
+                samples.Add(sample);
+            }
+            else
+            {
+                dropped++;
+            }
         }
 
-        return samples.Count > 0 ? new Dataset(samples) : throw new DatasetException(name, 0, null, "the set is empty");
+        return samples.Count > 0 ? new Dataset(samples)
+            : dropped > 0 ? throw new DatasetException(name, 0, null, $"each of the {dropped} samples is longer than MaxSampleTokens {options.MaxSampleTokens}")
+            : throw new DatasetException(name, 0, null, "the set is empty");
     }
 
     /// <summary>Splits off examples that are not learnt, to judge by; the same ones for the same seed, in the order of the file.</summary>

@@ -8,4 +8,7 @@ public enum LongSamplePolicy
 
     /// <summary>It is an error.</summary>
     Reject,
+
+    /// <summary>It is left out.</summary>
+    Drop,
 }

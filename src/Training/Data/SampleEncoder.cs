@@ -12,8 +12,9 @@ internal sealed class SampleEncoder(Tokenizer tokenizer, ChatTemplateSet? templa
 {
     private static readonly JsonDocumentOptions s_strict = new() { AllowDuplicateProperties = false };
 
+    /// <returns>Null for a sample that is too long and to be dropped.</returns>
     /// <exception cref="DatasetException">The line is no sample, or leaves nothing to learn.</exception>
-    public SupervisedSequence Encode(ReadOnlyMemory<byte> line, SampleLocation location)
+    public SupervisedSequence? Encode(ReadOnlyMemory<byte> line, SampleLocation location)
     {
         try
         {
@@ -116,10 +117,15 @@ internal sealed class SampleEncoder(Tokenizer tokenizer, ChatTemplateSet? templa
     private string Render(IReadOnlyList<ChatMessage> all, int count, JsonElement? tools, bool addGenerationPrompt) => templates!.Render(
         [.. all.Take(count)], new ChatRenderOptions { AddGenerationPrompt = addGenerationPrompt, Tools = tools });
 
-    private SupervisedSequence Finish((SampleTokens Tokens, string Field) sample, SampleLocation location)
+    private SupervisedSequence? Finish((SampleTokens Tokens, string Field) sample, SampleLocation location)
     {
         (SampleTokens tokens, string field) = sample;
         bool isLong = tokens.Count > options.MaxSampleTokens;
+        if (isLong && options.LongSamples == LongSamplePolicy.Drop)
+        {
+            return null;
+        }
+
         if (isLong && options.LongSamples == LongSamplePolicy.Reject)
         {
             throw location.Wrong(field, $"{tokens.Count} tokens exceed MaxSampleTokens {options.MaxSampleTokens}");

@@ -76,6 +76,8 @@ public sealed class JobRunner
         using Trainer trainer = recipe is null
             ? Trainer.ForAllWeights(model.Transformer, backend, operations, plan.Options)
             : Trainer.ForAdapter(model.Transformer, backend, operations, recipe, plan.Options);
+        JobCosts known = _job.Current.Costs with { BaseBytes = model.Transformer.WeightBytes };
+        _job.Change(job => job with { Costs = known });
         TrainingRun run = new(trainer, plan.Train, plan.HeldOut, plan.Run, _job.RunFolder, clock: null, _files);
         RunResult result = run.Run(Tell(), cancellation);
         if (result.Outcome == RunOutcome.Cancelled)
@@ -88,7 +90,6 @@ public sealed class JobRunner
         JobCosts costs = _job.Current.Costs with
         {
             AdapterBytes = new FileInfo(weights).Length,
-            BaseBytes = model.Transformer.WeightBytes,
         };
         FinishedRun finished = new(result.Outcome, adapter is null ? null : Path.GetFileName(adapter));
         _job.Change(job => job with { Finished = finished, Costs = costs });

@@ -77,7 +77,12 @@ public sealed record TrainingJob
         {
             Step = step.Step,
             Loss = step.Loss,
-            Costs = Costs with { TrainingSeconds = Costs.TrainingSeconds + step.Seconds, Tokens = Costs.Tokens + step.Tokens },
+            Costs = Costs with
+            {
+                TrainingSeconds = Costs.TrainingSeconds + step.Seconds,
+                Tokens = Costs.Tokens + step.Tokens,
+                PeakBytes = Math.Max(Costs.PeakBytes, step.PeakBytes),
+            },
         },
         Evaluated { IsBest: true } evaluated => this with { BestLoss = evaluated.Loss, BestStep = evaluated.Step },
         _ => this,

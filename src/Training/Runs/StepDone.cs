@@ -15,4 +15,7 @@ public sealed record StepDone(
 
     /// <summary>Time of the step.</summary>
     public double Seconds { get; init; }
+
+    /// <summary>Most bytes that training has held by then, the base not among them.</summary>
+    public long PeakBytes { get; init; }
 }

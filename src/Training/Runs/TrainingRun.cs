@@ -199,6 +199,7 @@ public sealed class TrainingRun
         {
             Tokens = tokens,
             Seconds = seconds,
+            PeakBytes = _trainer.PeakBytes,
             Time = Now,
             Step = step.Number,
         });
