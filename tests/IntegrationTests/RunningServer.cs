@@ -59,6 +59,9 @@ internal sealed class RunningServer : IAsyncDisposable
         InferenceServerHost host = InferenceServerHost.Build(arguments, builder =>
         {
             builder.Logging.ClearProviders();
+
+            // On a machine that other processes keep busy, threads of the lowest priority would hardly come to their turn.
+            builder.Configuration["Training:Niceness"] = "0";
             configure?.Invoke(builder);
         });
         await host.StartAsync();

@@ -15,6 +15,13 @@ public sealed class TrainingServerOptions
     public int ThreadCount { get; set; }
 
     /// <summary>
+    /// How far training gives way to others on the cores, as Linux counts: 0 not at all, 19 (the default) to everything. On a machine that
+    /// other programs keep busy as well, 19 leaves training next to nothing.
+    /// </summary>
+    [Range(0, LowPriority.Lowest)]
+    public int Niceness { get; set; } = LowPriority.Lowest;
+
+    /// <summary>
     /// Seconds that training waits, at most, for each second that it computes while requests run. Default 4: under steady load it keeps a
     /// fifth of what the lowest priority would leave it. 0 relies on the priority alone.
     /// </summary>

@@ -158,7 +158,7 @@ public sealed class TrainingWorker(
         {
             try
             {
-                LowPriority.Enter();
+                LowPriority.Enter(options.Value.Niceness);
                 CpuOptions own = new() { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits };
                 using CpuBackend backend = new(own, gate.Pass);
                 using ITrainingBackend operations = CpuTraining.Create(backend);

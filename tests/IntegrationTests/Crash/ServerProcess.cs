@@ -38,6 +38,9 @@ internal sealed partial class ServerProcess : IDisposable
 
         // Started fifty times for seconds each: code that starts fast matters more than code that runs fast.
         start.Environment["DOTNET_TieredPGO"] = "0";
+
+        // On a machine that other processes keep busy, training of the lowest priority would hardly come to its turn.
+        start.Environment["INFERENCESERVER_Training__Niceness"] = "0";
         Process process = Process.Start(start)!;
         StringBuilder log = new();
         TaskCompletionSource<Uri> ready = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -1,0 +1,73 @@
+using InferenceServer.Protocol.V1;
+using Xunit;
+
+namespace InferenceServer.IntegrationTests.Training;
+
+/// <summary>What serving may rely on while a job runs, and what an operator sees of it.</summary>
+[Trait("Category", "Training")]
+public sealed class TrainingPriorityTests(TrainingBase tiny) : IClassFixture<TrainingBase>
+{
+    private const string Lowest = "19";
+
+    [LinuxFact]
+    public async Task Threads_that_train_have_the_lowest_priority_and_no_thread_of_the_pool_inherits_it()
+    {
+        await using RunningServer server = await RunningServer.StartAsync(
+            data: null, builder => builder.Configuration["Training:Niceness"] = Lowest, "--model", tiny.Folder, "--training-threads", "2");
+        string id = (await server.Client.Training.StartAsync(JobSpecs.Plain("pupil", steps: 100_000), JobSpecs.Data())).Id;
+        using CancellationTokenSource done = new();
+        Task<int> watching = server.Client.Training.WatchAsync(id, cancellationToken: done.Token).Take(10).CountAsync(CancellationToken.None).AsTask();
+        await Jobs.ReachAsync(server.Client.Training, id, 2);
+
+        (string Name, string Nice)[] threads = [.. Threads()];
+
+        Assert.Contains(("training", Lowest), threads);
+        Assert.Contains(threads, thread => thread.Name.StartsWith("cpu worker", StringComparison.Ordinal) && thread.Nice == Lowest);
+        Assert.Contains(threads, thread => thread.Name.StartsWith("cpu worker", StringComparison.Ordinal) && thread.Nice == "0");
+        Assert.Contains(("training queue", "0"), threads);
+        Assert.Equal(10, await watching);
+        Assert.DoesNotContain(Threads(), thread => thread.Name.StartsWith(".NET TP", StringComparison.Ordinal) && thread.Nice == Lowest);
+        await server.Client.Training.CancelAsync(id);
+    }
+
+    [Fact]
+    public async Task Jobs_by_state_steps_and_tokens_are_counted()
+    {
+        await using RunningServer server = await tiny.ServeAsync();
+        TrainingSpec bad = JobSpecs.Plain("bad");
+        bad.Optimizer = new OptimizerSettings { LearningRate = 1e30, Schedule = "constant" };
+        await Jobs.FinishAsync(server.Client.Training, (await server.Client.Training.StartAsync(JobSpecs.Plain("pupil"), JobSpecs.Data())).Id);
+        await Jobs.EndAsync(server.Client.Training, (await server.Client.Training.StartAsync(bad, JobSpecs.Data())).Id);
+
+        string metrics = await server.Http.GetStringAsync("/metrics");
+
+        // The meters of other servers in this process are among them, so that only more can be said to be there than this one did.
+        Assert.Matches("(?m)^training_jobs\\{.*state=\"completed\".*\\} [1-9]", metrics);
+        Assert.Matches("(?m)^training_jobs\\{.*state=\"failed\".*\\} [1-9]", metrics);
+        Assert.Matches("(?m)^training_steps_total.* [1-9][0-9]", metrics);
+        Assert.Matches("(?m)^training_tokens_total.* [1-9][0-9]{2}", metrics);
+        Assert.Matches("(?m)^training_pace", metrics);
+    }
+
+    /// <summary>Name and niceness of every thread of this process.</summary>
+    private static IEnumerable<(string Name, string Nice)> Threads()
+    {
+        foreach (string task in Directory.GetDirectories("/proc/self/task"))
+        {
+            string stat;
+            try
+            {
+                stat = File.ReadAllText(Path.Combine(task, "stat"));
+            }
+            catch (IOException)
+            {
+                // It has ended since.
+                continue;
+            }
+
+            // "tid (name) state ...": the name may hold spaces; niceness is the 19th field of all, the 17th after the name.
+            int end = stat.LastIndexOf(')');
+            yield return (stat[(stat.IndexOf('(', StringComparison.Ordinal) + 1)..end], stat[(end + 2)..].Split(' ')[16]);
+        }
+    }
+}
