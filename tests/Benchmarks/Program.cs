@@ -1,3 +1,4 @@
+using InferenceServer.Benchmarks.Beside;
 using InferenceServer.Benchmarks.Kernels;
 using InferenceServer.Benchmarks.Load;
 using InferenceServer.Benchmarks.Training;
@@ -23,10 +24,14 @@ internal static class Program
             case "training-worker":
                 TrainingWorker.Run(arguments[1..]);
                 return 0;
+            case "beside":
+                await BesideBenchmark.RunAsync(arguments[1..]);
+                return 0;
             default:
                 Console.Error.WriteLine("usage: Benchmarks kernels [--rounds N] [--output FILE]");
                 Console.Error.WriteLine($"       Benchmarks load {LoadOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks training {TrainingBenchmarkOptions.Usage}");
+                Console.Error.WriteLine($"       Benchmarks beside {BesideBenchmark.Usage}");
                 return 2;
         }
     }

@@ -36,11 +36,6 @@ internal static class TrainingSpecs
         V1.RunSettings run = spec.Run ?? new V1.RunSettings();
         V1.EvaluationSettings evaluation = spec.Evaluation ?? new V1.EvaluationSettings();
         V1.PublishSettings publish = spec.Publish ?? new V1.PublishSettings();
-        if (run.GradientCheckpointing)
-        {
-            throw new InvalidRequestException("run.gradient_checkpointing", "true is not supported");
-        }
-
         return new TrainingSpec
         {
             Adapter = spec.Adapter,
@@ -65,6 +60,7 @@ internal static class TrainingSpecs
                 MicroBatches = run.MicroBatches == 0 ? 1 : run.MicroBatches,
                 CheckpointEvery = run.CheckpointEvery == 0 ? 100 : run.CheckpointEvery,
                 Seed = run.Seed,
+                GradientCheckpointing = run.GradientCheckpointing,
             },
             Evaluation = new EvaluationSpec
             {
@@ -126,6 +122,7 @@ internal static class TrainingSpecs
             MicroBatches = spec.Run.MicroBatches,
             CheckpointEvery = spec.Run.CheckpointEvery,
             Seed = spec.Run.Seed,
+            GradientCheckpointing = spec.Run.GradientCheckpointing,
         },
         Evaluation = new V1.EvaluationSettings
         {

@@ -128,5 +128,6 @@ public sealed class JobPlan
         FreezesA = spec.Optimizer.FreezesA,
         MaxBatchTokens = spec.Run.MaxBatchTokens,
         Seed = spec.Run.Seed,
+        GradientCheckpointing = spec.Run.GradientCheckpointing,
     };
 }

@@ -24,6 +24,9 @@ public sealed record RunSpec
     /// <summary>Of start values and dropout.</summary>
     public int Seed { get; init; }
 
+    /// <summary>Less memory, more time; no bit changes.</summary>
+    public bool GradientCheckpointing { get; init; }
+
     internal void Check()
     {
         TrainingSpecException.Require(Steps >= 0, "run.steps", Steps, "at least 0");

@@ -54,6 +54,41 @@ public sealed class TrainingServiceTests(TrainingBase tiny) : IClassFixture<Trai
         Assert.Equal(Jobs.Digest(whole), Jobs.Digest(await Jobs.FinishAsync(training, parted.Id)));
     }
 
+    [Theory]
+    [InlineData("bf16")]
+    [InlineData("nf4")]
+    public async Task A_job_may_keep_its_base_in_another_format(string weights)
+    {
+        await using RunningServer server = await tiny.ServeAsync();
+        TrainingSpec spec = JobSpecs.Plain("pupil", 6);
+        spec.BaseWeights = weights;
+        spec.Run.GradientCheckpointing = true;
+
+        TrainingJob job = await Jobs.EndAsync(server.Client.Training, (await server.Client.Training.StartAsync(spec, JobSpecs.Data())).Id);
+
+        Assert.True(job.State == TrainingState.Completed, $"{job.State}: {job.Error}");
+        ServerInfo info = await server.Client.GetInfoAsync();
+        Assert.InRange(job.Costs.BaseBytes, 1, (info.Model.WeightBytes * 3 / 4) - 1);
+        Assert.Equal((weights, true), (job.Spec.BaseWeights, job.Spec.Run.GradientCheckpointing));
+        Assert.True(job.Costs.PeakBytes > 0);
+    }
+
+    [Fact]
+    public async Task Full_fine_tuning_ends_with_a_model_and_publishes_nothing()
+    {
+        await using RunningServer server = await tiny.ServeAsync();
+        TrainingSpec spec = JobSpecs.Plain("whole-model", 6);
+        spec.AdapterConfig = "";
+        spec.Evaluation = new EvaluationSettings { ExactMatchSamples = 3, ExactMatchTokens = 4 };
+
+        TrainingJob job = await Jobs.EndAsync(server.Client.Training, (await server.Client.Training.StartAsync(spec, JobSpecs.Data())).Id);
+
+        Assert.True(job.State == TrainingState.Completed, $"{job.State}: {job.Error}");
+        Assert.Equal(("", 3), (job.PublishedAdapter, job.ExactMatch.Total));
+        Assert.True(File.Exists(Path.Combine(server.DataFolder, "training", job.Id, "model", "model.safetensors")));
+        Assert.Empty(await server.Client.Adapters.ListAsync().ToListAsync());
+    }
+
     [Fact]
     public async Task Jobs_wait_in_the_order_of_their_start_and_one_runs_at_a_time()
     {

@@ -20,6 +20,7 @@ public sealed class JobBench : IDisposable
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("jobs-");
     private readonly CpuBackend _backend = new(new CpuOptions { ThreadCount = 1 });
     private readonly ITrainingBackend _operations;
+    private readonly AdapterCatalog _catalog;
     private int _folders;
 
     public JobBench()
@@ -33,6 +34,7 @@ public sealed class JobBench : IDisposable
         string model = Path.Combine(_folder.FullName, "model");
         new TinyLlama { Seed = seed, HiddenSize = 16, IntermediateSize = 24, Heads = 2, KvHeads = 1, Layers = 1 }.Write(model);
         Model = Load(model);
+        _catalog = new AdapterCatalog(new AdapterCatalogOptions { Root = Path.Combine(_folder.FullName, "catalog") }, Model.Transformer.Shape);
     }
 
     public LanguageModel Model { get; }
@@ -70,7 +72,7 @@ public sealed class JobBench : IDisposable
     /// <summary>Trains, and compares answers if the job asks for it.</summary>
     internal bool Run(StoredJob job, StoreFiles? files = null, Action<TrainingEvent>? tell = null, CancellationToken stop = default)
     {
-        JobRunner runner = new(job, tell ?? (_ => { }), () => TimeSpan.Zero, files ?? new StoreFiles());
+        JobRunner runner = new(job, _catalog, tell ?? (_ => { }), () => TimeSpan.Zero, files ?? new StoreFiles());
         bool isDone = runner.Train(Model, _backend, _operations, stop);
         if (isDone && runner.NeedsJudging)
         {
@@ -84,6 +86,7 @@ public sealed class JobBench : IDisposable
 
     public void Dispose()
     {
+        _catalog.Dispose();
         Model.Dispose();
         _operations.Dispose();
         _backend.Dispose();
