@@ -34,7 +34,7 @@ def read_safetensors(path):
 
 
 class Linear(torch.nn.Module):
-    def __init__(self, weight, method, a, b, scale):
+    def __init__(self, weight, method, a, b, magnitude, scale):
         super().__init__()
         self.weight = torch.nn.Parameter(weight, requires_grad=method == "full")
         self.method = method
@@ -43,8 +43,7 @@ class Linear(torch.nn.Module):
             self.a = torch.nn.Parameter(a)
             self.b = torch.nn.Parameter(b)
         if method == "dora":
-            with torch.no_grad():
-                self.magnitude = torch.nn.Parameter(torch.linalg.norm(weight + scale * (b @ a), dim=1))
+            self.magnitude = torch.nn.Parameter(magnitude)
 
     def forward(self, x):
         base = F.linear(x, self.weight)
@@ -82,7 +81,7 @@ class Layer(torch.nn.Module):
             adapter_path = "base_model.model." + path
             setattr(self, module, Linear(
                 weights.pop(path + ".weight"), method,
-                adapter.pop(adapter_path + ".lora_A.weight", None), adapter.pop(adapter_path + ".lora_B.weight", None), scale))
+                *(adapter.pop(adapter_path + name, None) for name in (".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector")), scale))
         epsilon, trained = config["rms_norm_eps"], method == "full"
         self.norm1 = RmsNorm(weights.pop(prefix + "input_layernorm.weight"), epsilon, trained)
         self.norm2 = RmsNorm(weights.pop(prefix + "post_attention_layernorm.weight"), epsilon, trained)
