@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Numerics;
 using System.Security.Cryptography;
 using InferenceServer.Cli.Comparison;
+using InferenceServer.Cli.Jobs;
 using InferenceServer.Client;
 using InferenceServer.Protocol.V1;
 
@@ -60,16 +61,24 @@ internal static class CompareCommand
             ComparisonState state = ComparisonState.Open(path, Conditions(template, file, server, common, modules));
             ServerTrialRunner runner = new(session.Client, template, file.FullName, AdapterSettings.ParseTargets(modules));
             ComparisonRun comparison = new(runner, state, line => Tell(session, line));
-            (IReadOnlyList<TunedContender> tuned, IReadOnlyList<Trial> repeated) = await comparison.RunAsync(
-                contenders,
-                List("--rates", parsed.GetValue(rates), s_rates),
-                contenders.FirstOrDefault(contender => contender.Method.Name == "lora" && contender.Rank == common),
-                parsed.GetValue(repeats),
-                token);
-            ComparisonReport report = new(
-                new ComparisonTable(tuned, repeated, common, parsed.GetValue(target)), Describe(template, file, server));
-            report.Write(path);
-            Print(session, report, path);
+            double[] grid = List("--rates", parsed.GetValue(rates), s_rates);
+            try
+            {
+                (IReadOnlyList<TunedContender> tuned, IReadOnlyList<Trial> repeated) = await comparison.RunAsync(
+                    contenders,
+                    grid,
+                    contenders.FirstOrDefault(contender => contender.Method.Name == "lora" && contender.Rank == common),
+                    parsed.GetValue(repeats),
+                    token);
+                ComparisonReport report = new(
+                    new ComparisonTable(tuned, repeated, common, parsed.GetValue(target)), Describe(template, file, server));
+                report.Write(path);
+                Print(session, report, path);
+            }
+            catch (OperationCanceledException) when (token.IsCancellationRequested)
+            {
+                throw new DetachedException("interrupted; the job at hand goes on, and the same command takes all of it up again", token);
+            }
         }, cancellationToken));
         return command;
     }

@@ -39,7 +39,7 @@ internal static class JobWatcher
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
-            throw new DetachedException(job.Id, cancellationToken);
+            throw DetachedException.From(job.Id, cancellationToken);
         }
     }
 
