@@ -86,6 +86,6 @@ public static class ExactMatch
     {
         PeftImporter importer = new(model.Transformer.Shape);
         AdapterWeights weights = importer.Import(folder, Path.GetFileName(folder), cancellation: cancellation).Weights;
-        return backend.CreateAdapter(weights, model.Transformer.WeightFormat);
+        return backend.CreateAdapter(weights, model.Transformer.WeightFormat.Unquantized());
     }
 }

@@ -70,6 +70,17 @@ public sealed class TrainingCommandTests(TrainingBase tiny) : IClassFixture<Trai
     }
 
     [Fact]
+    public async Task An_adapter_over_a_base_in_four_bits_is_trained_and_judged()
+    {
+        Run run = await OkAsync(
+            [.. Train("quantised"), "--method", "qlora", "--rank", "4", "--lr", "5e-3", "--exact-match", "2", "--out", Path.Combine(_folder.Path, "nf4")]);
+
+        Assert.Contains("exact match ", run.Output, StringComparison.Ordinal);
+        Assert.Contains("published quantised@", run.Output, StringComparison.Ordinal);
+        Assert.Equal("nf4", (await _server!.Client.Training.ListAsync().FirstAsync()).Spec.BaseWeights);
+    }
+
+    [Fact]
     public async Task A_detached_job_is_watched_cancelled_resumed_and_deleted()
     {
         string id = JsonDocument.Parse((await OkAsync([.. Train("later", steps: 400), "--lr", "1e-3", "--detach", "--json"])).Output)
