@@ -17,7 +17,7 @@ internal sealed class LineChart
     private const double Bottom = 56;
 
     // A ratio at which a linear axis would press the lower curves into one line.
-    private const double LogarithmicFrom = 20;
+    private const double LogarithmicFrom = 10;
 
     private static readonly XNamespace s_svg = "http://www.w3.org/2000/svg";
 

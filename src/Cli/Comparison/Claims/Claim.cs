@@ -55,7 +55,7 @@ internal abstract class Claim
         return loss <= other * (1 + Math.Max(NearlyEqual, table.Margin));
     }
 
-    /// <summary>Whether the target is reached in fewer steps than a reference needs.</summary>
+    /// <summary>Whether the target is reached in fewer steps than a reference needs, with whatever seed.</summary>
     protected static Verdict FewerSteps(ComparisonTable table, Trial trial, Trial reference)
     {
         if (table.TargetLoss is not { } target)
@@ -63,17 +63,20 @@ internal abstract class Claim
             return Verdict.Unknown("there is no loss to reach");
         }
 
-        (int? steps, int? referenceSteps) = (trial.StepsTo(target), reference.StepsTo(target));
-        string evidence = $"held-out loss {JobText.Loss(target)} after {Steps(steps)} steps, {reference.Contender} after {Steps(referenceSteps)}";
-        return (steps, referenceSteps) switch
+        int? steps = trial.StepsTo(target);
+        int?[] others = [reference.StepsTo(target), .. table.Repeats.Where(again => again.Succeeded).Select(again => again.StepsTo(target))];
+        string seeds = others.Length > 1 ? $" (with other seeds {string.Join(", ", others[1..].Select(Count))})" : "";
+        string evidence =
+            $"held-out loss {JobText.Loss(target)} after {Count(steps)} steps, {reference.Contender} after {Count(others[0])}{seeds}";
+        return (steps, others.Min()) switch
         {
             (null, null) => Verdict.Unknown(evidence),
             (null, _) => Verdict.Of(false, evidence),
             (_, null) => Verdict.Of(true, evidence),
-            _ => Verdict.Of(steps < referenceSteps, evidence),
+            var (count, least) => Verdict.Of(count < least, evidence),
         };
 
-        static string Steps(int? count) => count?.ToString(CultureInfo.InvariantCulture) ?? "no number of";
+        static string Count(int? count) => count?.ToString(CultureInfo.InvariantCulture) ?? "no number of";
     }
 
     protected static string Losses(Trial trial, Trial reference) =>

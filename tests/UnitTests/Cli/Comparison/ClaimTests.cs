@@ -22,6 +22,8 @@ public sealed class ClaimTests
         Holds(claim, new MadeUpTable().Row("lora", 1).Row(method, 1, reachedAt: 60));
         DoesNotHold(claim, new MadeUpTable().Row("lora", 1).Row(method, 1));
         DoesNotHold(claim, new MadeUpTable().Row("lora", 1).Row(method, 1.5, reachedAt: 20));
+        Holds(claim, new MadeUpTable().Row("lora", 1).Row(method, 1, reachedAt: 60).Repeat(1, reachedAt: 70));
+        DoesNotHold(claim, new MadeUpTable().Row("lora", 1).Row(method, 1, reachedAt: 60).Repeat(1, reachedAt: 50));
         Unknown(claim, new MadeUpTable().Row("lora", 1).Failed(method));
         Unknown(claim, new MadeUpTable().Row(method, 1));
         Assert.Equal(

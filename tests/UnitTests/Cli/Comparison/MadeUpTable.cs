@@ -45,9 +45,9 @@ internal sealed class MadeUpTable
         return this;
     }
 
-    public MadeUpTable Repeat(double loss)
+    public MadeUpTable Repeat(double loss, int reachedAt = 100)
     {
-        _repeats.Add(Measured("again", loss, 100));
+        _repeats.Add(Measured("again", loss, reachedAt));
         return this;
     }
 
