@@ -22,11 +22,11 @@ public sealed class TrainingServerOptions
     public int Niceness { get; set; } = LowPriority.Lowest;
 
     /// <summary>
-    /// Seconds that training waits, at most, for each second that it computes while requests run. Default 4: under steady load it keeps a
-    /// fifth of what the lowest priority would leave it. 0 relies on the priority alone.
+    /// Seconds that training waits, at most, for each second that it computes while requests run: with 4 it keeps a fifth of what its
+    /// priority leaves it. Default 0, the priority alone: where it was measured, waiting besides gained serving nothing.
     /// </summary>
     [Range(0, 1000)]
-    public double PausePerWork { get; set; } = 4;
+    public double PausePerWork { get; set; }
 
     /// <summary>Most jobs that wait or run. Default 16; each keeps its data set on disk.</summary>
     [Range(1, 10_000)]

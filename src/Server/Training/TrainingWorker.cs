@@ -117,7 +117,7 @@ public sealed class TrainingWorker(
         LanguageModel model = own ?? served;
         TrainingLog.Running(log, job.Id, job.Current.Step, format.ToString().ToLowerInvariant());
         using SemaphoreSlim news = new(0);
-        ServingFirst gate = new(() => engine.Snapshot().Running > 0, options.Value.PausePerWork, running.Stop);
+        ServingFirst gate = new(() => engine.Snapshot().Running > 0, options.Value.PausePerWork, TimeProvider.System, running.Stop);
         JobRunner runner = new(job, catalog, Tell, () => gate.Waited);
         bool isDone = false;
         Compute(job, gate, news, (backend, operations) => isDone = runner.Train(model, backend, operations, running.Stop));

@@ -61,7 +61,7 @@ internal static class BesideBenchmark
         {
             double alone = await ServeAsync(client, streams, tokens);
             string job = await StartJobAsync(client);
-            double trainingAlone = await PaceAsync(client, job, () => Task.Delay(TimeSpan.FromSeconds(2)));
+            double trainingAlone = await PaceAsync(client, job, () => Task.Delay(TimeSpan.FromSeconds(4)));
             double beside = 0;
             double trainingBeside = await PaceAsync(client, job, async () => beside = await ServeAsync(client, streams, tokens));
             await client.Training.CancelAsync(job);
@@ -71,7 +71,7 @@ internal static class BesideBenchmark
 
         ServerInfo info = await client.GetInfoAsync();
         await host.StopAsync();
-        string text = Report(results, info, $"{streams} streams of {tokens} tokens, {rounds} rounds, PausePerWork {pause ?? "as it comes (4)"}", before);
+        string text = Report(results, info, $"{streams} streams of {tokens} tokens, {rounds} rounds, PausePerWork {pause ?? "0 (default)"}", before);
         Console.WriteLine(text);
         if (CommandLine.Option(arguments, "--out") is { } file)
         {
@@ -108,8 +108,8 @@ internal static class BesideBenchmark
         {
             Adapter = "beside",
             AdapterConfig = Config,
-            Data = new DataSettings { HeldOutShare = 0 },
-            Run = new RunSettings { Steps = 1_000_000, MaxBatchTokens = 512, CheckpointEvery = 1_000_000 },
+            Data = new DataSettings { HeldOutShare = 0, MaxSampleTokens = 128 },
+            Run = new RunSettings { Steps = 1_000_000, MaxBatchTokens = 128, CheckpointEvery = 1_000_000 },
         };
         TrainingJob job = await client.Training.StartAsync(spec, new MemoryStream(Encoding.UTF8.GetBytes(data.ToString())));
         await foreach (TrainingEvent happened in client.Training.WatchAsync(job.Id))
@@ -142,7 +142,7 @@ internal static class BesideBenchmark
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"- {DateTime.UtcNow:yyyy-MM-dd HH:mm} UTC, {Machine.CpuModel()}, {Environment.ProcessorCount} cores; {info.Device}");
         text.AppendLine(CultureInfo.InvariantCulture, $"- load average {before} before, {Machine.LoadAverage()} after");
-        text.AppendLine(CultureInfo.InvariantCulture, $"- {info.Model.Parameters / 1e6:F0} million random parameters in {info.Model.WeightFormat}; LoRA rank 8 on all linear modules, micro-batches of 512 tokens");
+        text.AppendLine(CultureInfo.InvariantCulture, $"- {info.Model.Parameters / 1e6:F0} million random parameters in {info.Model.WeightFormat}; LoRA rank 8 on all linear modules, micro-batches of 128 tokens");
         text.AppendLine();
         text.AppendLine("| round | decode tokens/s alone | beside a job | share | training steps/s alone | beside streams | share |");
         text.AppendLine("|---|---|---|---|---|---|---|");
