@@ -49,6 +49,9 @@ internal sealed class SideWork(string what, int limit) : IDisposable
     {
         _stopping.Cancel();
         _turn.Wait();
+
+        // Given back, so that whoever waits for it, or stops a second time, does not wait for ever.
+        _turn.Release();
     }
 
     public void Dispose()
