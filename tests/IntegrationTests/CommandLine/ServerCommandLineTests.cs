@@ -35,7 +35,7 @@ public class ServerCommandLineTests
     [InlineData("model", "unknown option 'model'")]
     [InlineData("--model", "--model needs a value: FOLDER")]
     [InlineData("--max-queue=many", "--max-queue 'many' is not a whole number")]
-    [InlineData("--weights=int4", "--weights 'int4' is not one of bf16, f32")]
+    [InlineData("--weights=int4", "--weights 'int4' is not one of bf16, int8, nf4, f32")]
     [InlineData("--max-message=lots", "--max-message 'lots' is not a size")]
     public void What_is_not_understood_is_named(string argument, string message)
     {

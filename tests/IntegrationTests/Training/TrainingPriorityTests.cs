@@ -1,4 +1,3 @@
-using InferenceServer.Protocol.V1;
 using Xunit;
 
 namespace InferenceServer.IntegrationTests.Training;
