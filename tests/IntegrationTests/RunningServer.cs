@@ -1,14 +1,15 @@
 using Grpc.Net.Client;
 using InferenceServer.Client;
+using InferenceServer.IntegrationTests.Adapters;
 using InferenceServer.Server.Hosting;
-using InferenceServer.TestKit;
+using InferenceServer.TestKit.Placeholder;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.IntegrationTests;
 
 /// <summary>
-/// The whole server in this process, on free ports of the loopback, with the embedded placeholder model and a data folder of its own.
+/// The whole server in this process, on free ports of the loopback, with the placeholder model and a data folder of its own.
 /// </summary>
 internal sealed class RunningServer : IAsyncDisposable
 {
@@ -40,13 +41,26 @@ internal sealed class RunningServer : IAsyncDisposable
 
     public string Target => _host.GrpcAddress.Authority;
 
-    /// <summary>The adapters that come with the repository: shout and whisper.</summary>
-    public static string Sample(string name) => Path.Combine(GoldenData.RepositoryRoot()!, "samples", "adapters", name);
+    /// <summary>An adapter of the placeholder: shout or whisper.</summary>
+    public static string Sample(string name) => SampleAdapters.Folder(name);
 
     /// <summary>Starts and waits until the model is served; in f32, so that equalities hold that bf16's rounding would blur.</summary>
     public static Task<RunningServer> StartAsync(params string[] options) => StartAsync(data: null, configure: null, options);
 
-    public static async Task<RunningServer> StartAsync(string? data, Action<WebApplicationBuilder>? configure, params string[] options)
+    /// <summary>Starts with what is served when no model is named: the demo.</summary>
+    public static Task<RunningServer> StartDemoAsync(string? data = null) => StartAsync(
+        data,
+
+        // Training that gives way to everything else would wait for the other tests' work to end.
+        builder => builder.Configuration["Training:Niceness"] = "0",
+        model: null,
+        []);
+
+    public static Task<RunningServer> StartAsync(string? data, Action<WebApplicationBuilder>? configure, params string[] options) =>
+        StartAsync(data, configure, options.Contains("--model") ? null : PlaceholderModel.Folder, options);
+
+    private static async Task<RunningServer> StartAsync(
+        string? data, Action<WebApplicationBuilder>? configure, string? model, string[] options)
     {
         TemporaryFolder? own = data is null ? new TemporaryFolder() : null;
         string folder = data ?? own!.Path;
@@ -54,6 +68,7 @@ internal sealed class RunningServer : IAsyncDisposable
         [
             "--grpc", "http://127.0.0.1:0", "--http", "http://127.0.0.1:0", "--data", folder,
             "--weights", "f32", "--threads", "2", "--drain", "5",
+            .. model is null ? Array.Empty<string>() : ["--model", model],
             .. options,
         ];
         InferenceServerHost host = InferenceServerHost.Build(arguments, builder =>

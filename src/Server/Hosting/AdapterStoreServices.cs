@@ -2,6 +2,7 @@ using InferenceServer.AdapterStore.Cache;
 using InferenceServer.AdapterStore.Catalog;
 using InferenceServer.Engine.Adapters;
 using InferenceServer.Models;
+using InferenceServer.Server.Embedded;
 using InferenceServer.Server.Uploads;
 using InferenceServer.Tensors;
 using Microsoft.Extensions.Options;
@@ -22,15 +23,27 @@ internal static class AdapterStoreServices
             .BindConfiguration(AdapterCacheOptions.SectionName)
             .ValidateDataAnnotations()
             .ValidateOnStart();
-        services.AddSingleton(provider => new AdapterCatalog(
-            provider.GetRequiredService<IOptions<AdapterCatalogOptions>>().Value,
-            provider.GetRequiredService<LanguageModel>().Transformer.Shape,
-            provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton(CreateCatalog);
         services.AddSingleton(CreateCache);
         services.AddSingleton(CreateAccess);
         services.AddSingleton(provider => new UploadSlots(provider.GetRequiredService<IOptions<ServerOptions>>().Value.MaxUploads));
         services.AddSingleton(CreateReceiver);
         return services;
+    }
+
+    private static AdapterCatalog CreateCatalog(IServiceProvider provider)
+    {
+        ServerOptions server = provider.GetRequiredService<IOptions<ServerOptions>>().Value;
+        AdapterCatalog catalog = new(
+            provider.GetRequiredService<IOptions<AdapterCatalogOptions>>().Value,
+            provider.GetRequiredService<LanguageModel>().Transformer.Shape,
+            provider.GetRequiredService<TimeProvider>());
+        if (server.Model.Length == 0)
+        {
+            new DemoTenants(catalog, server.Data, provider.GetRequiredService<ILogger<AdapterCatalog>>()).Add();
+        }
+
+        return catalog;
     }
 
     private static AdapterCache CreateCache(IServiceProvider provider)

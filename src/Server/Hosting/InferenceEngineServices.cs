@@ -50,8 +50,8 @@ internal static class InferenceEngineServices
         string folder = server.Model;
         if (folder.Length == 0)
         {
-            folder = EmbeddedModel.EnsureCreated(server.Data);
-            ServerLog.Placeholder(log, EmbeddedModel.Name);
+            folder = DemoModel.BaseFolder;
+            EmbeddedLog.Demo(log);
         }
 
         ServerLog.Loading(log, Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))), folder);

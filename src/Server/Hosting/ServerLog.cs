@@ -3,10 +3,6 @@ namespace InferenceServer.Server.Hosting;
 /// <summary>What the host logs.</summary>
 internal static partial class ServerLog
 {
-    [LoggerMessage(1, LogLevel.Warning,
-        "No --model given: serving '{Name}', a tiny random placeholder that talks gibberish. It only shows that the server works.")]
-    public static partial void Placeholder(ILogger log, string name);
-
     [LoggerMessage(2, LogLevel.Information, "Loading {Model} from {Folder}")]
     public static partial void Loading(ILogger log, string model, string folder);
 

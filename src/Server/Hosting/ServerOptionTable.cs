@@ -6,7 +6,7 @@ internal static class ServerOptionTable
     public static IReadOnlyList<ServerOption> All { get; } =
     [
         new("model", "Server:Model", "FOLDER",
-            "Base model in Hugging Face's layout (default: an embedded placeholder that talks gibberish)."),
+            "Base model in Hugging Face's layout (default: the demo that comes with the server)."),
         new("model-name", "Server:ModelName", "NAME", "The model's name for clients (default: the folder's name)."),
         new("data", "Server:Data", "FOLDER", "Where adapters and training jobs are kept (default: data)."),
         new("grpc", "Server:GrpcUrl", "URL",

@@ -11,7 +11,7 @@ public sealed class ServerOptions : IValidatableObject
     /// <summary>Value of <see cref="HttpUrl"/> that opens no HTTP port.</summary>
     public const string None = "none";
 
-    /// <summary>Folder of the base model in Hugging Face's layout; empty (the default) for the embedded placeholder.</summary>
+    /// <summary>Folder of the base model in Hugging Face's layout; empty (the default) for the demo beside the program.</summary>
     public string Model { get; set; } = "";
 
     /// <summary>The model's name for clients; empty (the default) for the folder's name.</summary>

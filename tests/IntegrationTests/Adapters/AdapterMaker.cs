@@ -1,12 +1,12 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using InferenceServer.Server.Embedded;
 using InferenceServer.Tensors.Safetensors;
+using InferenceServer.TestKit.Placeholder;
 
 namespace InferenceServer.IntegrationTests.Adapters;
 
 /// <summary>
-/// Writes PEFT adapters for the embedded placeholder model: a random change of the attention, and a chosen leaning over tokens.
+/// Writes PEFT adapters for the placeholder model: a random change of the attention, and a chosen leaning over tokens.
 /// </summary>
 internal static class AdapterMaker
 {
@@ -39,7 +39,7 @@ internal static class AdapterMaker
     {
         return new JsonObject
         {
-            ["base_model_name_or_path"] = EmbeddedModel.Name,
+            ["base_model_name_or_path"] = PlaceholderModel.Name,
             ["bias"] = "none",
             ["fan_in_fan_out"] = false,
             ["inference_mode"] = true,
@@ -68,15 +68,15 @@ internal static class AdapterMaker
 
         float[] a = random.Fill(rank * HiddenSize, 0.2f);
         Array.Clear(a, 0, HiddenSize);
-        a[EmbeddedWeights.BiasDimension] = 1f;
-        float[] b = random.Fill(EmbeddedTokenizer.VocabularySize * rank, 0.2f);
-        for (int token = 0; token < EmbeddedTokenizer.VocabularySize; token++)
+        a[PlaceholderWeights.BiasDimension] = 1f;
+        float[] b = random.Fill(PlaceholderTokenizer.VocabularySize * rank, 0.2f);
+        for (int token = 0; token < PlaceholderTokenizer.VocabularySize; token++)
         {
             b[token * rank] = leaning(token);
         }
 
         tensors.Add(SafetensorsWriter.FromSingles($"{Prefix}lm_head.lora_A.weight", [rank, HiddenSize], a));
-        tensors.Add(SafetensorsWriter.FromSingles($"{Prefix}lm_head.lora_B.weight", [EmbeddedTokenizer.VocabularySize, rank], b));
+        tensors.Add(SafetensorsWriter.FromSingles($"{Prefix}lm_head.lora_B.weight", [PlaceholderTokenizer.VocabularySize, rank], b));
         return tensors;
 
         void AddPair(string module, int rows, int columns)

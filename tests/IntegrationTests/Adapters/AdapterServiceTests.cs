@@ -1,6 +1,7 @@
 using Grpc.Core;
 using InferenceServer.Client;
 using InferenceServer.Protocol.V1;
+using InferenceServer.TestKit.Placeholder;
 using Xunit;
 
 namespace InferenceServer.IntegrationTests.Adapters;
@@ -29,7 +30,7 @@ public class AdapterServiceTests(ServerFixture fixture) : IClassFixture<ServerFi
         Assert.True(adapter.Current);
         Assert.Equal("LORA", adapter.PeftType);
         Assert.Equal(8, adapter.MaxRank);
-        Assert.Equal("embedded-placeholder", adapter.BaseModel);
+        Assert.Equal(PlaceholderModel.Name, adapter.BaseModel);
         Assert.Equal(5, adapter.TargetModules.Count); // q and v of two layers, and lm_head
         Assert.NotNull(adapter.UploadedAt);
         Assert.Null(adapter.LastUsedAt);

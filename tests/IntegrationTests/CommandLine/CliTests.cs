@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceServer.Cli;
+using InferenceServer.TestKit.Placeholder;
 using Xunit;
 
 namespace InferenceServer.IntegrationTests.CommandLine;
@@ -71,7 +72,7 @@ public class CliTests(ServerFixture fixture) : IClassFixture<ServerFixture>
     [Fact]
     public async Task Info_is_a_table_or_json()
     {
-        Assert.Contains("embedded-placeholder", (await OkAsync("info")).Output, StringComparison.Ordinal);
+        Assert.Contains(PlaceholderModel.Name, (await OkAsync("info")).Output, StringComparison.Ordinal);
         JsonElement json = JsonDocument.Parse((await OkAsync("info", "--json")).Output).RootElement;
         Assert.Equal(261, json.GetProperty("model").GetProperty("vocabularySize").GetInt32());
     }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text;
 using System.Text.RegularExpressions;
 using InferenceServer.Client;
+using InferenceServer.TestKit.Placeholder;
 
 namespace InferenceServer.IntegrationTests.Crash;
 
@@ -27,7 +28,7 @@ internal sealed partial class ServerProcess : IDisposable
         ProcessStartInfo start = new(
             "dotnet",
             [
-                program, "--grpc", "http://127.0.0.1:0", "--http", "none", "--data", dataFolder,
+                program, "--model", PlaceholderModel.Folder, "--grpc", "http://127.0.0.1:0", "--http", "none", "--data", dataFolder,
                 "--weights", "f32", "--threads", "1", "--keep-versions", "100",
                 .. options,
             ])

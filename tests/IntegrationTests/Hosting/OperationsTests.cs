@@ -4,6 +4,7 @@ using Grpc.Health.V1;
 using InferenceServer.Client;
 using InferenceServer.Protocol.V1;
 using InferenceServer.Server.Hosting;
+using InferenceServer.TestKit.Placeholder;
 using Microsoft.Extensions.Options;
 using Xunit;
 
@@ -16,7 +17,7 @@ public class OperationsTests(ServerFixture fixture) : IClassFixture<ServerFixtur
     {
         ServerInfo info = await fixture.Client.GetInfoAsync();
 
-        Assert.Equal("embedded-placeholder", info.Model.Name);
+        Assert.Equal(PlaceholderModel.Name, info.Model.Name);
         Assert.Equal("LlamaForCausalLM", info.Model.Architecture);
         Assert.Equal("f32", info.Model.WeightFormat);
         Assert.Equal(261, info.Model.VocabularySize);

@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using InferenceServer.Client;
 using InferenceServer.Protocol.V1;
 using InferenceServer.Server.Hosting;
+using InferenceServer.TestKit.Placeholder;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Logging;
 using Xunit;
@@ -18,7 +19,7 @@ public class TlsTests
         string file = Path.Combine(data.Path, "server.pfx");
         byte[] hash = WriteCertificate(file);
         await using InferenceServerHost host = InferenceServerHost.Build(
-            ["--grpc", "https://127.0.0.1:0", "--http", "none", "--data", data.Path],
+            ["--model", PlaceholderModel.Folder, "--grpc", "https://127.0.0.1:0", "--http", "none", "--data", data.Path],
             builder =>
             {
                 builder.Logging.ClearProviders();
@@ -35,7 +36,7 @@ public class TlsTests
         await host.StopAsync();
 
         Assert.Equal(Uri.UriSchemeHttps, host.GrpcAddress.Scheme);
-        Assert.Equal("embedded-placeholder", info.Model.Name);
+        Assert.Equal(PlaceholderModel.Name, info.Model.Name);
     }
 
     private static byte[] WriteCertificate(string file)

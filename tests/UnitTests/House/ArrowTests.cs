@@ -16,6 +16,7 @@ public sealed class ArrowTests
         ["AdapterStore"] = ["Tensors"],
         ["Engine"] = ["Models", "AdapterStore"],
         ["Training"] = ["Models", "AdapterStore"],
+        ["Demo"] = ["Cpu", "Engine", "Training"],
         ["Protocol"] = [],
         ["Server"] = ["Tensors", "Cpu", "Cuda", "Models", "AdapterStore", "Engine", "Training", "Protocol"],
         ["Client"] = ["Protocol"],
