@@ -17,12 +17,12 @@ public sealed record TenantPlan(string Name, string Method, int Rank, int Steps,
 {
     private const string AllLinear = "\"target_modules\": [\"q_proj\", \"k_proj\", \"v_proj\", \"o_proj\", \"gate_proj\", \"up_proj\", \"down_proj\"]";
 
-    private const int AdaLoraSteps = 1500;
+    private const int AdaLoraSteps = 2200;
 
     public static IReadOnlyList<TenantPlan> All { get; } =
     [
         Plan("brief", "LoRA", 4, 1000, 1024, 3e-3, "\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 16"),
-        Plan("words", "rsLoRA", 16, 1500, 1024, 2e-3, "\"peft_type\": \"LORA\", \"r\": 16, \"lora_alpha\": 16, \"use_rslora\": true"),
+        Plan("words", "rsLoRA", 16, 2000, 1024, 2e-3, "\"peft_type\": \"LORA\", \"r\": 16, \"lora_alpha\": 16, \"use_rslora\": true"),
         Plan("german", "DoRA", 8, 500, 512, 2e-3, "\"peft_type\": \"LORA\", \"r\": 8, \"lora_alpha\": 16, \"use_dora\": true"),
         Plan(
             "roman",
@@ -31,7 +31,7 @@ public sealed record TenantPlan(string Name, string Method, int Rank, int Steps,
             AdaLoraSteps,
             1024,
             4e-3,
-            "\"peft_type\": \"ADALORA\", \"r\": 12, \"init_r\": 12, \"target_r\": 6, \"lora_alpha\": 24, \"tinit\": 150, \"tfinal\": 1000, "
+            "\"peft_type\": \"ADALORA\", \"r\": 12, \"init_r\": 12, \"target_r\": 6, \"lora_alpha\": 24, \"tinit\": 150, \"tfinal\": 1700, "
             + FormattableString.Invariant($"\"deltaT\": 10, \"total_step\": {AdaLoraSteps}, \"orth_reg_weight\": 0.1")),
         Plan("json", "VeRA", 128, 500, 512, 2e-2, "\"peft_type\": \"VERA\", \"r\": 128, \"d_initial\": 0.1, \"save_projection\": true"),
         Plan("capitals", "PiSSA", 8, 600, 512, 1e-3, "\"peft_type\": \"LORA\", \"r\": 8, \"lora_alpha\": 8, \"init_lora_weights\": \"pissa\""),
