@@ -1,5 +1,5 @@
-using InferenceServer.TestKit.Golden;
 using InferenceServer.Tensors;
+using InferenceServer.TestKit.Golden;
 using InferenceServer.Training;
 using InferenceServer.Training.Export;
 using Xunit;
