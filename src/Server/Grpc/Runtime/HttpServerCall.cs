@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using System.Net.Sockets;
 using Grpc.Core;
 using Grpc.Wire;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 
@@ -104,7 +105,16 @@ internal sealed class HttpServerCall : ServerCallContext
         where TRequest : class
     {
         using CancellationTokenSource? linked = Link(cancellationToken);
-        return await _reader!.ReadAsync(marshaller, linked?.Token ?? _cancellation.Token);
+        try
+        {
+            return await _reader!.ReadAsync(marshaller, linked?.Token ?? _cancellation.Token);
+        }
+        catch (Exception e) when (e is ConnectionAbortedException or IOException and not BadHttpRequestException)
+        {
+            // A body that breaks off tells of a reset before the request is aborted.
+            _cancellation.ClientGone();
+            throw new OperationCanceledException("the client has gone", e);
+        }
     }
 
     /// <summary>Writes a response; without the flush it leaves with the next one that is flushed, or with the status.</summary>
