@@ -25,4 +25,14 @@ internal static class CommandLine
             ? value
             : throw new ArgumentException($"{name} '{text}' is not a whole number of at least {least}");
     }
+
+    /// <summary>Words between commas, each of them known.</summary>
+    /// <exception cref="ArgumentException">One is not.</exception>
+    public static string[] Choices(string[] arguments, string name, string byDefault, IReadOnlyList<string> known)
+    {
+        string[] chosen = (Option(arguments, name) ?? byDefault).Split(',', StringSplitOptions.RemoveEmptyEntries);
+        return chosen.FirstOrDefault(choice => !known.Contains(choice)) is { } other
+            ? throw new ArgumentException($"{name} '{other}' is none of {string.Join(", ", known)}")
+            : chosen;
+    }
 }

@@ -1,6 +1,7 @@
 using InferenceServer.Benchmarks.Beside;
 using InferenceServer.Benchmarks.Kernels;
 using InferenceServer.Benchmarks.Load;
+using InferenceServer.Benchmarks.Peers;
 using InferenceServer.Benchmarks.Training;
 
 namespace InferenceServer.Benchmarks;
@@ -18,6 +19,9 @@ internal static class Program
             case "load":
                 await LoadBenchmark.RunAsync(arguments[1..]);
                 return 0;
+            case "peers":
+                await PeersBenchmark.RunAsync(arguments[1..]);
+                return 0;
             case "training":
                 TrainingBenchmark.Run(arguments[1..]);
                 return 0;
@@ -30,6 +34,7 @@ internal static class Program
             default:
                 Console.Error.WriteLine("usage: Benchmarks kernels [--rounds N] [--output FILE]");
                 Console.Error.WriteLine($"       Benchmarks load {LoadOptions.Usage}");
+                Console.Error.WriteLine($"       Benchmarks peers {PeersOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks training {TrainingBenchmarkOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks beside {BesideBenchmark.Usage}");
                 return 2;

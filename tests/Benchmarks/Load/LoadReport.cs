@@ -26,11 +26,11 @@ internal static class LoadReport
         foreach (PopularityResult result in results)
         {
             // A ratio of each round, because the machine is not the same in the next.
-            double ofBase = Median(result.TokensPerSecond.Zip(results[0].TokensPerSecond, (own, alone) => own / alone));
+            double ofBase = Statistics.Median(result.TokensPerSecond.Zip(results[0].TokensPerSecond, (own, alone) => own / alone));
             double best = result.TokensPerSecond.Max();
             text.AppendLine(
                 CultureInfo.InvariantCulture,
-                $"| {result.Popularity} | {Median(result.TokensPerSecond):F1} | {ofBase * 100:F1} % | {best:F1} | {best / bestOfBase * 100:F1} % "
+                $"| {result.Popularity} | {Statistics.Median(result.TokensPerSecond):F1} | {ofBase * 100:F1} % | {best:F1} | {best / bestOfBase * 100:F1} % "
                 + $"| {First(result, 0.5):F0} | {First(result, 0.95):F0} | {Each(result, 0.5):F2} | {Each(result, 0.95):F2} | {result.DeviceHits} | {result.HostHits} | {result.DiskLoads} |");
         }
 
@@ -46,11 +46,4 @@ internal static class LoadReport
     private static double First(PopularityResult result, double share) => 1e3 * result.Percentile(request => request.ToFirstToken, share);
 
     private static double Each(PopularityResult result, double share) => 1e3 * result.Percentile(request => request.PerOutputToken, share);
-
-    private static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        int middle = sorted.Length / 2;
-        return sorted.Length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-    }
 }

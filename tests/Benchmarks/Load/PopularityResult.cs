@@ -32,9 +32,5 @@ internal sealed class PopularityResult
     }
 
     /// <summary>The number below which <paramref name="share"/> of the requests lie (nearest rank).</summary>
-    public double Percentile(Func<RequestTiming, double> of, double share)
-    {
-        double[] sorted = [.. _requests.Select(of).Order()];
-        return sorted[Math.Clamp((int)Math.Ceiling(share * sorted.Length) - 1, 0, sorted.Length - 1)];
-    }
+    public double Percentile(Func<RequestTiming, double> of, double share) => Statistics.Percentile(_requests.Select(of), share);
 }

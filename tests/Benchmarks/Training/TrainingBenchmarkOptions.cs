@@ -37,11 +37,11 @@ internal sealed record TrainingBenchmarkOptions
     /// <exception cref="ArgumentException">An option is wrong.</exception>
     public static TrainingBenchmarkOptions Parse(string[] arguments)
     {
-        string[] shapes = Choices(arguments, "--shapes", "5m,110m", s_shapes);
-        string[] methods = Choices(arguments, "--methods", "lora", s_methods);
+        string[] shapes = CommandLine.Choices(arguments, "--shapes", "5m,110m", s_shapes);
+        string[] methods = CommandLine.Choices(arguments, "--methods", "lora", s_methods);
         int[] tokens = [.. (CommandLine.Option(arguments, "--tokens") ?? "512,2048").Split(',').Select(text => Tokens(text))];
         string? blas = CommandLine.Option(arguments, "--blas");
-        string[] peers = Choices(arguments, "--peers", blas is null ? "installed" : "blas", s_peers);
+        string[] peers = CommandLine.Choices(arguments, "--peers", blas is null ? "installed" : "blas", s_peers);
         if (blas is null && peers.Contains("blas"))
         {
             throw new ArgumentException("--peers blas needs --blas FOLDER, where libblas.so.3 is");
@@ -58,14 +58,6 @@ internal sealed record TrainingBenchmarkOptions
             Checkpointing = arguments.Contains("--checkpointing"),
             Output = CommandLine.Option(arguments, "--out"),
         };
-    }
-
-    private static string[] Choices(string[] arguments, string name, string byDefault, string[] known)
-    {
-        string[] chosen = (CommandLine.Option(arguments, name) ?? byDefault).Split(',', StringSplitOptions.RemoveEmptyEntries);
-        return chosen.FirstOrDefault(choice => !known.Contains(choice)) is { } other
-            ? throw new ArgumentException($"{name} '{other}' is none of {string.Join(", ", known)}")
-            : chosen;
     }
 
     private static int Tokens(string text) =>

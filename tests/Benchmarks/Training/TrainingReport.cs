@@ -28,26 +28,19 @@ internal sealed class TrainingReport
         {
             double best = one.Tokens / side.Seconds.Min();
             string ofBest = side == ours ? "" : Format(side.Seconds.Min() / ours.Seconds.Min(), "F2");
-            string ofRounds = side == ours ? "" : Format(Median(side.Seconds.Zip(ours.Seconds, (own, first) => own / first)), "F2");
+            string ofRounds = side == ours ? "" : Format(Statistics.Median(side.Seconds.Zip(ours.Seconds, (own, first) => own / first)), "F2");
             double processor = side.ProcessorSeconds.Min();
             string ofProcessor = side == ours ? "" : Format(processor / ours.ProcessorSeconds.Min(), "F2");
             string held = side.HeldBytes == 0 ? "" : Format(side.HeldBytes / 1e6, "F0");
             string about = side == ours ? string.Create(CultureInfo.InvariantCulture, $"{difference:g2} | {loadBefore}") : " | ";
             Line(
-                $"| {one.Name} | {side.Name} | {best:F0} | {one.Tokens / Median(side.Seconds):F0} | {ofBest} | {ofRounds} | {processor:F3} | {ofProcessor} | {side.PeakBytes / 1e6:F0} | {held} | {about} |");
+                $"| {one.Name} | {side.Name} | {best:F0} | {one.Tokens / Statistics.Median(side.Seconds):F0} | {ofBest} | {ofRounds} | {processor:F3} | {ofProcessor} | {side.PeakBytes / 1e6:F0} | {held} | {about} |");
         }
     }
 
     public override string ToString() => _text.ToString();
 
     private static string Format(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
-
-    private static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        int middle = sorted.Length / 2;
-        return sorted.Length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-    }
 
     private void Line(FormattableString line) => _text.AppendLine(line.ToString(CultureInfo.InvariantCulture));
 }

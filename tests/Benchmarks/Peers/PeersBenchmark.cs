@@ -1,0 +1,120 @@
+using System.Globalization;
+
+namespace InferenceServer.Benchmarks.Peers;
+
+/// <summary>
+/// This server beside llama.cpp on the same machine with the same random weights: the sides take turns within one run, and only slices count in
+/// which other processes left the machine alone.
+/// </summary>
+internal static class PeersBenchmark
+{
+    private const int Tenants = 16;
+    private const int PrefillTokens = 512;
+    private const int BatchPromptTokens = 32;
+    private const int TenantPromptTokens = 8;
+    private const int TenantNewTokens = 16;
+
+    public static async Task RunAsync(string[] arguments)
+    {
+        PeersOptions options = PeersOptions.Parse(arguments);
+        if (options.Setup)
+        {
+            PeersSetup.Run(options);
+        }
+
+        PeerResults results = new(options.Output);
+        if (!options.ReportOnly)
+        {
+            PeersSetup.Check(options);
+            foreach (string shape in options.Shapes)
+            {
+                foreach (string weights in options.Weights)
+                {
+                    await RunAsync(options, arguments, results, shape, weights);
+                }
+            }
+        }
+
+        Console.Write(results.WriteReport());
+    }
+
+    private static async Task RunAsync(PeersOptions options, string[] arguments, PeerResults results, string shape, string weights)
+    {
+        await using OurSide ours = await OurSide.StartAsync(options.HfFolder(shape), weights, options.Threads, options.Server);
+        LlamaTools tools = new(PeersSetup.Programs(options), options.Gguf(shape, weights), options.Threads);
+        PeerMeasurement measurement = new(options, results, shape, weights, PeerRun.NewId());
+        int tokens = options.TokensFor(shape);
+        int tokensEach = Math.Max(8, tokens / 2);
+        string[] single = [""];
+        string[] batch = [.. Enumerable.Repeat("", 16)];
+        foreach (string work in options.What.Where(PeerWork.Streams.Contains))
+        {
+            (Func<int, Task<double[]>> our, Func<int, double[]> their) = work switch
+            {
+                PeerWork.Decode1 => (Repeat(() => ours.DecodeAsync(single, promptTokens: 1, tokens)), count => tools.Decode(tokens, count)),
+                PeerWork.Decode16 => (
+                    Repeat(() => ours.DecodeAsync(batch, BatchPromptTokens, tokensEach)),
+                    count => tools.DecodeBatch(batch.Length, BatchPromptTokens, tokensEach, count)),
+                _ => (Repeat(() => ours.PrefillAsync(PrefillTokens)), (Func<int, double[]>)(count => tools.Prefill(PrefillTokens, count))),
+            };
+            await measurement.AlternateAsync([new(work, our, count => Task.FromResult(their(count)), TheirProcess: null)]);
+        }
+
+        if (options.What.Any(PeerWork.Tenants.Contains))
+        {
+            await ServeTenantsAsync(options, ours, measurement, shape, weights);
+        }
+
+        results.Add(new PeerRun
+        {
+            Id = measurement.Run,
+            Command = $"dotnet run -c Release --project tests/Benchmarks -- peers {string.Join(' ', arguments.Select(Quoted))}",
+            Machine = Machine.CpuModel(),
+            Extensions = Machine.Extensions(),
+            Cores = Environment.ProcessorCount,
+            Ours = await ours.DescribeAsync(),
+            Label = options.Label,
+            LlamaCpp = $"{PeersSetup.Version(options)}{(tools.Backend.Length > 0 ? ", " : "")}{tools.Backend}",
+        });
+    }
+
+    private static async Task ServeTenantsAsync(PeersOptions options, OurSide ours, PeerMeasurement measurement, string shape, string weights)
+    {
+        string[] names = [.. Enumerable.Range(0, Tenants).Select(i => string.Create(CultureInfo.InvariantCulture, $"tenant-{i}"))];
+        for (int i = 0; i < Tenants; i++)
+        {
+            await ours.UploadAsync(names[i], options.Adapter(shape, i));
+        }
+
+        using LlamaServer theirs = await LlamaServer.StartAsync(
+            PeersSetup.Programs(options),
+            options.Gguf(shape, weights),
+            [.. Enumerable.Range(0, Tenants).Select(i => options.Adapter(shape, i) + ".gguf")],
+            places: Tenants,
+            options.Threads);
+        int tokens = options.Tokens > 0 ? options.Tokens : TenantNewTokens;
+        await measurement.AlternateAsync([.. PeerWork.Tenants.Where(options.What.Contains).Select(work =>
+        {
+            string[] adapters = [.. names.Select(name => work == PeerWork.TenantsBase ? "" : work == PeerWork.TenantsIdentical ? names[0] : name)];
+            int[] places = [.. Enumerable.Range(0, Tenants).Select(i => work == PeerWork.TenantsBase ? -1 : work == PeerWork.TenantsIdentical ? 0 : i)];
+            return new PeerContest(
+                work,
+                Repeat(() => ours.ServeAsync(adapters, TenantPromptTokens, tokens)),
+                async count => [await theirs.ServeAsync(places, TenantPromptTokens, tokens)],
+                theirs.ProcessId);
+        })]);
+    }
+
+    private static Func<int, Task<double[]>> Repeat(Func<Task<double>> measure) => async count =>
+    {
+        double[] samples = new double[count];
+        for (int i = 0; i < count; i++)
+        {
+            samples[i] = await measure();
+        }
+
+        return samples;
+    };
+
+    private static string Quoted(string argument) => argument.Contains(' ') || argument.Length == 0 ? $"\"{argument}\"" : argument;
+}
