@@ -25,6 +25,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
     private readonly CpuOperations _operations;
     private readonly GatherRows _gatherRows;
     private readonly StoreKv _storeKv;
+    private readonly bool _hugePages;
     private bool _disposed;
 
     /// <param name="options">How to use the machine.</param>
@@ -43,7 +44,8 @@ public sealed unsafe class CpuBackend : IComputeBackend
 
         int bits = ChooseVectorBits(options.VectorBits);
         _pool = new WorkerPool(threads, beforeOperation);
-        _scratch = new WorkerScratch(threads);
+        _hugePages = options.HugePages;
+        _scratch = new WorkerScratch(threads, _hugePages);
         _operations = bits switch
         {
             512 => new VectorOperations<Simd512, Vector512<float>>(_pool, _scratch, _step),
@@ -57,7 +59,9 @@ public sealed unsafe class CpuBackend : IComputeBackend
 
     public string Name => "cpu";
 
-    public string Description => $"cpu: {_pool.WorkerCount} threads, {_operations.VectorBits}-bit vectors, weights f32, bf16, int8 or nf4, f32 sums";
+    public string Description =>
+        $"cpu: {_pool.WorkerCount} threads, {_operations.VectorBits}-bit vectors, weights f32, bf16, int8 or nf4, f32 sums, "
+        + HugePages.Describe(_hugePages);
 
     /// <summary>The threads, for the operations of training.</summary>
     internal WorkerPool Pool => _pool;
@@ -68,7 +72,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
     /// <summary>Bits of the vectors in use.</summary>
     internal int VectorBits => _operations.VectorBits;
 
-    public DeviceBuffer Allocate(long byteCount, string label) => new CpuBuffer(byteCount, label);
+    public DeviceBuffer Allocate(long byteCount, string label) => new CpuBuffer(byteCount, label, _hugePages);
 
     public void Write(ReadOnlySpan<float> source, DeviceBuffer target)
     {
@@ -98,7 +102,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
     }
 
     public WeightMatrix CreateMatrix(int rows, int columns, WeightFormat format, string label, WeightRowReader reader) =>
-        CpuWeightMatrix.Pack(rows, columns, format, label, reader, _pool.WorkerCount);
+        CpuWeightMatrix.Pack(rows, columns, format, label, reader, _pool.WorkerCount, _hugePages);
 
     public void ReadMatrix(WeightMatrix matrix, int firstRow, Span<float> destination)
     {
@@ -125,7 +129,7 @@ public sealed unsafe class CpuBackend : IComputeBackend
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => AdapterPacker.Pack(weights, format);
 
-    public KvCache CreateKvCache(KvCacheShape shape) => new CpuKvCache(shape);
+    public KvCache CreateKvCache(KvCacheShape shape) => new CpuKvCache(shape, _hugePages);
 
     public void BeginStep(StepInputs step) => _step.Begin(step);
 

@@ -11,4 +11,10 @@ public sealed class CpuOptions
     /// A narrower choice is for tests and for processors that slow down under wide vectors; a wider one than the processor has is an error.
     /// </summary>
     public int VectorBits { get; set; }
+
+    /// <summary>
+    /// Whether weights, keys and values and large activations ask Linux for pages of 2 MB. Default true: streaming weights then takes a
+    /// translation for each 2 MB and not for each 4 KB. False is for comparison, and for systems that are short of memory in one piece.
+    /// </summary>
+    public bool HugePages { get; set; } = true;
 }

@@ -2,6 +2,7 @@ using InferenceServer.Benchmarks.Beside;
 using InferenceServer.Benchmarks.Kernels;
 using InferenceServer.Benchmarks.Load;
 using InferenceServer.Benchmarks.Peers;
+using InferenceServer.Benchmarks.Start;
 using InferenceServer.Benchmarks.Training;
 
 namespace InferenceServer.Benchmarks;
@@ -31,12 +32,16 @@ internal static class Program
             case "beside":
                 await BesideBenchmark.RunAsync(arguments[1..]);
                 return 0;
+            case "start":
+                await StartBenchmark.RunAsync(arguments[1..]);
+                return 0;
             default:
                 Console.Error.WriteLine("usage: Benchmarks kernels [--rounds N] [--output FILE]");
                 Console.Error.WriteLine($"       Benchmarks load {LoadOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks peers {PeersOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks training {TrainingBenchmarkOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks beside {BesideBenchmark.Usage}");
+                Console.Error.WriteLine($"       Benchmarks start {StartBenchmark.Usage}");
                 return 2;
         }
     }

@@ -18,7 +18,7 @@ internal sealed unsafe class CpuKvCache : KvCache
     private readonly long _keyElements;
     private readonly long _headElements;
 
-    public CpuKvCache(KvCacheShape shape)
+    public CpuKvCache(KvCacheShape shape, bool hugePages = true)
         : base(shape)
     {
         if (shape.Layers < 1 || shape.Blocks < 1 || shape.BlockSize < 1 || shape.KvHeads < 1 || shape.HeadSize < 1)
@@ -31,7 +31,7 @@ internal sealed unsafe class CpuKvCache : KvCache
         _keyElements = (long)shape.HeadSize * KeyStride;
         _headElements = _keyElements + ((long)shape.BlockSize * ValueStride);
         long elements = checked(_headElements * shape.KvHeads * shape.Blocks * shape.Layers);
-        _block = new NativeBlock(checked(elements * sizeof(float)), "KV cache");
+        _block = new NativeBlock(checked(elements * sizeof(float)), "KV cache", hugePages);
     }
 
     public override long ByteCount => _block.ByteCount;

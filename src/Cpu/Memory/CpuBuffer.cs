@@ -7,8 +7,8 @@ internal sealed unsafe class CpuBuffer : DeviceBuffer
 {
     private readonly NativeBlock _block;
 
-    public CpuBuffer(long byteCount, string label)
-        : base(byteCount, label) => _block = new NativeBlock(byteCount, label);
+    public CpuBuffer(long byteCount, string label, bool hugePages = true)
+        : base(byteCount, label) => _block = new NativeBlock(byteCount, label, hugePages);
 
     /// <summary>First element; valid until disposed.</summary>
     public float* Pointer => (float*)_block.Pointer;

@@ -4,8 +4,8 @@ using InferenceServer.Cpu.Memory.Interop;
 namespace InferenceServer.Cpu.Memory;
 
 /// <summary>
-/// Zeroed native memory, aligned to a cache line (64 bytes) or, from 2 MB on, to a huge page, which the kernel is asked to use where
-/// it has them: fewer address translations while weights stream past. Freed by <see cref="Dispose"/>; the finalizer is a safety net.
+/// Zeroed native memory, aligned to a cache line (64 bytes) or, from 2 MB on under Linux, to a huge page, which the kernel is asked to
+/// use: fewer address translations while weights stream past. Freed by <see cref="Dispose"/>; the finalizer is a safety net.
 /// </summary>
 internal sealed unsafe class NativeBlock : IDisposable
 {
@@ -16,8 +16,11 @@ internal sealed unsafe class NativeBlock : IDisposable
     private nuint _mappedBytes;
     private byte* _pointer;
 
+    /// <param name="byteCount">Bytes.</param>
+    /// <param name="label">What it is for.</param>
+    /// <param name="hugePages">Whether to ask for huge pages; false asks for none, also where the system gives them to everybody.</param>
     /// <exception cref="OutOfMemoryException">The system has no memory for it; names the label and the bytes.</exception>
-    public NativeBlock(long byteCount, string label)
+    public NativeBlock(long byteCount, string label, bool hugePages = true)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(byteCount);
         ByteCount = byteCount;
@@ -25,7 +28,7 @@ internal sealed unsafe class NativeBlock : IDisposable
         {
             if (byteCount >= HugePageBytes && OperatingSystem.IsLinux())
             {
-                Map(byteCount, label);
+                Map(byteCount, label, hugePages);
             }
             else
             {
@@ -55,7 +58,7 @@ internal sealed unsafe class NativeBlock : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private void Map(long byteCount, string label)
+    private void Map(long byteCount, string label, bool hugePages)
     {
         // Room to start at a multiple of 2 MB: the system aligns mappings to 4 KB only.
         nuint bytes = checked((nuint)byteCount + (nuint)HugePageBytes);
@@ -68,7 +71,7 @@ internal sealed unsafe class NativeBlock : IDisposable
         _mapping = mapping;
         _mappedBytes = bytes;
         _pointer = (byte*)(((nuint)mapping + (nuint)HugePageBytes - 1) & ~((nuint)HugePageBytes - 1));
-        LinuxMemory.AdviseHugePages(_pointer, (nuint)byteCount);
+        LinuxMemory.AdviseHugePages(_pointer, (nuint)byteCount, hugePages);
     }
 
     private void Free()

@@ -4,8 +4,13 @@ namespace InferenceServer.Cpu.Memory;
 internal sealed unsafe class WorkerScratch : IDisposable
 {
     private readonly NativeBlock?[] _blocks;
+    private readonly bool _hugePages;
 
-    public WorkerScratch(int workers) => _blocks = new NativeBlock?[workers];
+    public WorkerScratch(int workers, bool hugePages = true)
+    {
+        _blocks = new NativeBlock?[workers];
+        _hugePages = hugePages;
+    }
 
     /// <summary>At least this many floats, 64-byte aligned, with anything in them; valid until the same worker asks again.</summary>
     public float* Get(int worker, long count)
@@ -16,7 +21,7 @@ internal sealed unsafe class WorkerScratch : IDisposable
         {
             block?.Dispose();
             _blocks[worker] = null;
-            block = new NativeBlock(Math.Max(bytes, 64 << 10), "scratch of a worker");
+            block = new NativeBlock(Math.Max(bytes, 64 << 10), "scratch of a worker", _hugePages);
             _blocks[worker] = block;
         }
 

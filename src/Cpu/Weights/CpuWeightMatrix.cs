@@ -12,7 +12,7 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
 {
     private readonly NativeBlock _block;
 
-    private CpuWeightMatrix(int rows, int columns, WeightFormat format, string label)
+    private CpuWeightMatrix(int rows, int columns, WeightFormat format, string label, bool hugePages)
         : base(rows, columns, format, label)
     {
         Quantized = format switch
@@ -28,7 +28,7 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
             _ when Quantized is not null => Quantized.PanelBytes,
             _ => throw new ArgumentOutOfRangeException(nameof(format), format, $"weight format of '{label}'"),
         };
-        _block = new NativeBlock(PanelBytes * PanelCount, label);
+        _block = new NativeBlock(PanelBytes * PanelCount, label, hugePages);
     }
 
     public override long ByteCount => _block.ByteCount + (Quantized?.ExtraBytes ?? 0);
@@ -42,7 +42,7 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
     public QuantizedPanels? Quantized { get; }
 
     /// <summary>Reads and packs all rows, with up to <paramref name="threads"/> panels at once.</summary>
-    public static CpuWeightMatrix Pack(int rows, int columns, WeightFormat format, string label, WeightRowReader reader, int threads)
+    public static CpuWeightMatrix Pack(int rows, int columns, WeightFormat format, string label, WeightRowReader reader, int threads, bool hugePages = true)
     {
         if (rows < 1 || columns < 1)
         {
@@ -55,7 +55,7 @@ internal sealed unsafe class CpuWeightMatrix : WeightMatrix
             throw new ArgumentException($"{columns} columns of '{label}' exceed {Array.MaxLength / PanelLayout.Width}");
         }
 
-        CpuWeightMatrix matrix = new(rows, columns, format, label);
+        CpuWeightMatrix matrix = new(rows, columns, format, label, hugePages);
         try
         {
             if (threads == 1)

@@ -17,6 +17,8 @@ internal static class ServerOptionTable
             "How the base's linear layers are kept; with int8 and nf4, quantised at load, the rest is bf16 (default: bf16).",
             ServerOptionKind.Choice),
         new("threads", "Cpu:ThreadCount", "N", "Threads that compute; 0 for one a core (default: 0).", ServerOptionKind.Count),
+        new("huge-pages", "Cpu:HugePages", "true|false",
+            "Whether weights and keys and values lie in pages of 2 MB where Linux has them (default: true).", ServerOptionKind.Choice),
         new("max-length", "Server:MaxModelLength", "TOKENS",
             "Longest sequence; 0 for the model's own limit, at most 32768 (default: 0).", ServerOptionKind.Count),
         new("max-running", "Scheduler:MaxRunningSequences", "N", "Most sequences that run at once (default: 64).", ServerOptionKind.Count),

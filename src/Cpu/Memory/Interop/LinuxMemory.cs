@@ -8,6 +8,7 @@ internal static unsafe partial class LinuxMemory
     private const int ReadWrite = 1 | 2;
     private const int PrivateAnonymous = 0x02 | 0x20;
     private const int HugePageAdvice = 14;
+    private const int NoHugePageAdvice = 15;
 
     /// <summary>New zeroed pages, or null when the system refuses.</summary>
     public static void* Map(nuint byteCount)
@@ -18,8 +19,9 @@ internal static unsafe partial class LinuxMemory
 
     public static void Unmap(void* pointer, nuint byteCount) => _ = MemoryUnmap(pointer, byteCount);
 
-    /// <summary>Asks for huge pages; a refusal only costs speed, so it is not an error.</summary>
-    public static void AdviseHugePages(void* pointer, nuint byteCount) => _ = MemoryAdvise(pointer, byteCount, HugePageAdvice);
+    /// <summary>Asks for huge pages, or for none; a refusal only costs speed, so it is not an error.</summary>
+    public static void AdviseHugePages(void* pointer, nuint byteCount, bool wanted) =>
+        _ = MemoryAdvise(pointer, byteCount, wanted ? HugePageAdvice : NoHugePageAdvice);
 
     [LibraryImport("libc", EntryPoint = "mmap")]
     private static partial void* MemoryMap(void* address, nuint length, int protection, int flags, int file, nint offset);
