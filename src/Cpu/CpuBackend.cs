@@ -201,11 +201,20 @@ public sealed unsafe class CpuBackend : IComputeBackend
         KeepAlive(weight, y);
     }
 
-    public void ApplyAdapters(LoraBatch batch, int module, TensorView x, TensorView y)
+    public void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y)
     {
         Require(x.Rows == y.Rows, "ApplyAdapters: x has {0} rows, y {1}", x.Rows, y.Rows);
         RequireGroupsInside(batch, y.Rows);
-        _operations.ApplyAdapters(batch, module, x, y);
+        foreach (ModuleColumns columns in modules)
+        {
+            Require(
+                columns.FirstColumn >= 0 && columns.ColumnCount >= 0 && columns.ColumnCount <= y.Columns - columns.FirstColumn,
+                "ApplyAdapters: columns from {0} on of {1}",
+                columns.FirstColumn,
+                y.Columns);
+        }
+
+        _operations.ApplyAdapters(batch, modules, x, y);
         KeepAlive(x, y);
     }
 

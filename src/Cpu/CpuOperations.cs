@@ -38,7 +38,7 @@ internal abstract class CpuOperations : IDisposable
 
     public abstract void PagedAttention(TensorView q, CpuKvCache cache, int layer, AttentionParameters parameters, TensorView y);
 
-    public abstract void ApplyAdapters(LoraBatch batch, int module, TensorView x, TensorView y);
+    public abstract void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y);
 
     public abstract void ScaleInputs(LoraBatch batch, int module, TensorView x, TensorView y);
 

@@ -53,6 +53,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     public override void Dispose()
     {
         _attention.Dispose();
+        _applyAdapters.Dispose();
         _matMul.Dispose();
         _quantizedMatMul.Dispose();
     }
@@ -130,7 +131,8 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     public override void PagedAttention(TensorView q, CpuKvCache cache, int layer, AttentionParameters parameters, TensorView y) =>
         _attention.Run(new Rows(q), cache, layer, parameters, new Rows(y));
 
-    public override void ApplyAdapters(LoraBatch batch, int module, TensorView x, TensorView y) => _applyAdapters.Run(batch, module, x, y);
+    public override void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y) =>
+        _applyAdapters.Run(batch, modules, x, y);
 
     public override void ScaleInputs(LoraBatch batch, int module, TensorView x, TensorView y) =>
         _scaleInputs.Run(batch, module, new Rows(x), new Rows(y), x.Rows, x.Columns);

@@ -78,17 +78,17 @@ public interface IComputeBackend : IDisposable
     void MatMul(TensorView x, WeightMatrix weight, TensorView y);
 
     /// <summary>
-    /// Adds each group's adapters to the output of a linear module:
+    /// Adds each group's adapters to the outputs of linear modules that read the same input; for each of them
     /// <c>y[rows] = (1 + sum w_i (OutputScale_i - 1)) * y[rows] + sum w_i (B_i (g_i A_i x[rows]) + OutputBias_i)</c>, where g_i is 1 or,
     /// for each row by its own x, the weights of the adapter's <see cref="RankGate"/>.
     /// Groups are those of <paramref name="batch"/>; adapters that leave the module alone add nothing here, those that replace it only
     /// their OutputBias.
     /// </summary>
     /// <param name="batch">The step's groups, or those of the sampled rows.</param>
-    /// <param name="module">Module index.</param>
-    /// <param name="x">Input of the module, unscaled, <c>[rows, in]</c>.</param>
-    /// <param name="y">Output of the base weight without its bias, <c>[rows, out]</c>.</param>
-    void ApplyAdapters(LoraBatch batch, int module, TensorView x, TensorView y);
+    /// <param name="modules">The modules, and which columns of y are theirs; no column is two modules'.</param>
+    /// <param name="x">Input of the modules, unscaled, <c>[rows, in]</c>.</param>
+    /// <param name="y">Outputs of their base weights without bias, <c>[rows, out of all]</c>.</param>
+    void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y);
 
     /// <summary>
     /// Scales the rows of every group whose adapters scale this module's input:

@@ -8,7 +8,7 @@ internal sealed class AdapterGate : IDisposable
     /// <summary>Ranks of each block.</summary>
     public required int[] BlockRanks { get; init; }
 
-    /// <summary>Scores by input, <c>[blocks][AStride]</c>, zeros beyond the inputs.</summary>
+    /// <summary>Scores by input, laid out as an A of as many ranks as there are blocks.</summary>
     public required NativeBlock Weight { get; init; }
 
     /// <summary>Added to the scores; null for zeros.</summary>

@@ -13,13 +13,27 @@ internal static unsafe class AdapterPacker
     {
         Require(!format.IsQuantized(), $"'{weights.Label}' cannot be kept in {format}: adapters are f32 or bf16");
         AdapterPart?[] parts = new AdapterPart?[weights.Deltas.Count];
+        long bytes = 0;
+        for (int module = 0; module < parts.Length; module++)
+        {
+            if (weights.Deltas[module] is LowRankDelta delta)
+            {
+                Validate(delta, Label(weights, module));
+                bytes += ABytes(delta.A, format) + BBytes(delta.B, format);
+            }
+        }
+
+        // One block in the order of use, large enough for huge pages: a step reads an adapter from front to back.
+        NativeBlock lowRank = new(bytes, $"A and B of '{weights.Label}'");
+        byte* next = lowRank.Pointer;
         try
         {
             for (int module = 0; module < parts.Length; module++)
             {
                 if (weights.Deltas[module] is LowRankDelta delta)
                 {
-                    parts[module] = PackPart(delta, format, $"module {module} of '{weights.Label}'");
+                    parts[module] = PackPart(delta, format, Label(weights, module), next);
+                    next += ABytes(delta.A, format) + BBytes(delta.B, format);
                 }
             }
         }
@@ -30,17 +44,29 @@ internal static unsafe class AdapterPacker
                 part?.Dispose();
             }
 
+            lowRank.Dispose();
             throw;
         }
 
-        return new CpuAdapter(weights.Label, parts);
+        return new CpuAdapter(weights.Label, parts, lowRank);
     }
 
-    private static AdapterPart PackPart(LowRankDelta delta, WeightFormat format, string label)
+    private static string Label(AdapterWeights weights, int module) => $"module {module} of '{weights.Label}'";
+
+    private static long ABytes(HostMatrix? a, WeightFormat format) => LowRankLayout.ByteCount(a?.Rows ?? 0, a?.Columns ?? 0, format);
+
+    private static long BBytes(HostMatrix? b, WeightFormat format) => LowRankLayout.ByteCount(b?.Columns ?? 0, b?.Rows ?? 0, format);
+
+    private static AdapterPart PackPart(LowRankDelta delta, WeightFormat format, string label, byte* lowRank)
     {
-        Validate(delta, label);
         int outFeatures = delta.B?.Rows ?? delta.OutputScale?.Length ?? delta.OutputBias?.Length ?? 0;
         int inFeatures = delta.A?.Columns ?? delta.InputScale?.Length ?? 0;
+        byte* b = lowRank + ABytes(delta.A, format);
+        if (delta.Rank > 0)
+        {
+            LowRankLayout.PackA(delta.A!, format, lowRank);
+            LowRankLayout.PackB(delta.B!, format, b);
+        }
 
         // A replacement of one row is a norm's weight: no linear layer or embedding has a single row.
         HostMatrix? replacement = delta.Replacement;
@@ -50,8 +76,8 @@ internal static unsafe class AdapterPacker
             OutFeatures = outFeatures,
             InFeatures = inFeatures,
             Format = format,
-            A = delta.Rank > 0 ? PackA(delta.A!, format, label) : null,
-            B = delta.Rank > 0 ? PackB(delta.B!, format, label) : null,
+            A = delta.Rank > 0 ? lowRank : null,
+            B = delta.Rank > 0 ? b : null,
             Gate = delta.Gate is null ? null : PackGate(delta.Gate, label),
             OutputScale = delta.OutputScale is null ? null : PackVector(delta.OutputScale, label),
             InputScale = delta.InputScale is null ? null : PackVector(delta.InputScale, label),
@@ -132,50 +158,23 @@ internal static unsafe class AdapterPacker
         }
     }
 
-    private static NativeBlock PackA(HostMatrix a, WeightFormat format, string label)
+    private static AdapterGate PackGate(RankGate gate, string label)
     {
-        int stride = AdapterPart.RoundUp(a.Columns);
-        NativeBlock block = new((long)a.Rows * stride * SizeOf(format), $"A of {label}");
-        for (int row = 0; row < a.Rows; row++)
+        NativeBlock weight = new(ABytes(gate.Weight, WeightFormat.F32), $"the gate of {label}");
+        LowRankLayout.PackA(gate.Weight, WeightFormat.F32, weight.Pointer);
+        return new AdapterGate
         {
-            for (int column = 0; column < a.Columns; column++)
-            {
-                Put(block.Pointer, ((long)row * stride) + column, a.Values[((long)row * a.Columns) + column], format);
-            }
-        }
-
-        return block;
+            BlockRanks = gate.BlockRanks,
+            Weight = weight,
+            Bias = gate.Bias is null ? null : PackVector(gate.Bias, $"the gate of {label}"),
+            Temperature = gate.Temperature,
+            TopK = gate.TopK,
+        };
     }
-
-    private static NativeBlock PackB(HostMatrix b, WeightFormat format, string label)
-    {
-        int panels = PanelLayout.PanelCount(b.Rows);
-        NativeBlock block = new((long)panels * PanelLayout.Width * b.Columns * SizeOf(format), $"B of {label}");
-        for (int row = 0; row < b.Rows; row++)
-        {
-            long panel = (long)(row / PanelLayout.Width) * b.Columns;
-            for (int rank = 0; rank < b.Columns; rank++)
-            {
-                long index = ((panel + rank) * PanelLayout.Width) + (row % PanelLayout.Width);
-                Put(block.Pointer, index, b.Values[((long)row * b.Columns) + rank], format);
-            }
-        }
-
-        return block;
-    }
-
-    private static AdapterGate PackGate(RankGate gate, string label) => new()
-    {
-        BlockRanks = gate.BlockRanks,
-        Weight = PackA(gate.Weight, WeightFormat.F32, $"the gate of {label}"),
-        Bias = gate.Bias is null ? null : PackVector(gate.Bias, $"the gate of {label}"),
-        Temperature = gate.Temperature,
-        TopK = gate.TopK,
-    };
 
     private static NativeBlock PackVector(float[] values, string label)
     {
-        NativeBlock block = new((long)AdapterPart.RoundUp(values.Length) * sizeof(float), $"scale of {label}");
+        NativeBlock block = new((long)LowRankLayout.RoundUp(values.Length) * sizeof(float), $"scale of {label}");
         values.CopyTo(new Span<float>(block.Pointer, values.Length));
         return block;
     }
@@ -189,7 +188,7 @@ internal static unsafe class AdapterPacker
 
     private static NativeBlock PackRows(HostMatrix rows, string label)
     {
-        int stride = AdapterPart.RoundUp(rows.Columns);
+        int stride = LowRankLayout.RoundUp(rows.Columns);
         NativeBlock block = new((long)rows.Rows * stride * sizeof(float), $"replaced rows of {label}");
         for (int row = 0; row < rows.Rows; row++)
         {
@@ -207,18 +206,4 @@ internal static unsafe class AdapterPacker
         $"replacement of {label}",
         (firstRow, target) => matrix.Values.AsSpan(firstRow * matrix.Columns, target.Length).CopyTo(target),
         threads: 1);
-
-    private static int SizeOf(WeightFormat format) => format == WeightFormat.F32 ? sizeof(float) : sizeof(ushort);
-
-    private static void Put(byte* target, long index, float value, WeightFormat format)
-    {
-        if (format == WeightFormat.F32)
-        {
-            ((float*)target)[index] = value;
-        }
-        else
-        {
-            ((ushort*)target)[index] = BFloat16.FromSingle(value);
-        }
-    }
 }

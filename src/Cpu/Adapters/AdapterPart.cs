@@ -4,11 +4,9 @@ using InferenceServer.Tensors;
 
 namespace InferenceServer.Cpu.Adapters;
 
-/// <summary>What an adapter changes of one module, in native memory. A is <c>[R][in]</c>, B lies in panels <c>[out/32][R][32]</c>.</summary>
+/// <summary>What an adapter changes of one module, in native memory. A and B lie in the adapter's one block, see <see cref="LowRankLayout"/>.</summary>
 internal sealed unsafe class AdapterPart : IDisposable
 {
-    private const int Lanes = 16;
-
     /// <summary>Rank R; 0 without a low-rank part.</summary>
     public required int Rank { get; init; }
 
@@ -21,19 +19,19 @@ internal sealed unsafe class AdapterPart : IDisposable
     /// <summary>Format of A and B.</summary>
     public required WeightFormat Format { get; init; }
 
-    /// <summary>Down projection <c>[R][AStride]</c>.</summary>
-    public NativeBlock? A { get; init; }
+    /// <summary>Down projection; null without a low-rank part. Valid as long as the adapter.</summary>
+    public byte* A { get; init; }
 
-    /// <summary>Up projection in panels of 32 outputs, zeros beyond the last.</summary>
-    public NativeBlock? B { get; init; }
+    /// <summary>Up projection; null without a low-rank part.</summary>
+    public byte* B { get; init; }
 
     /// <summary>Weighs blocks of the ranks, or null.</summary>
     public AdapterGate? Gate { get; init; }
 
-    /// <summary>Factor of the base's output, padded to 16.</summary>
+    /// <summary>Factor of the base's output, padded to 32.</summary>
     public NativeBlock? OutputScale { get; init; }
 
-    /// <summary>Factor of the base's input, padded to 16.</summary>
+    /// <summary>Factor of the base's input, padded to 32.</summary>
     public NativeBlock? InputScale { get; init; }
 
     /// <summary>Added to the output, or to a norm's bias.</summary>
@@ -54,23 +52,16 @@ internal sealed unsafe class AdapterPart : IDisposable
     /// <summary>Length of a replaced row.</summary>
     public int ReplacedColumns { get; init; }
 
-    /// <summary>Elements from one row of A to the next: the inputs, padded to 16 by zeros.</summary>
-    public int AStride => RoundUp(InFeatures);
-
     /// <summary>Floats from one replaced row to the next.</summary>
-    public int ReplacedStride => RoundUp(ReplacedColumns);
+    public int ReplacedStride => LowRankLayout.RoundUp(ReplacedColumns);
 
-    /// <summary>Native bytes of all of it.</summary>
+    /// <summary>Native bytes of all but A and B.</summary>
     public long ByteCount =>
-        (A?.ByteCount ?? 0) + (B?.ByteCount ?? 0) + (Gate?.ByteCount ?? 0) + (OutputScale?.ByteCount ?? 0) + (InputScale?.ByteCount ?? 0)
+        (Gate?.ByteCount ?? 0) + (OutputScale?.ByteCount ?? 0) + (InputScale?.ByteCount ?? 0)
         + (OutputBias?.ByteCount ?? 0) + (Replacement?.ByteCount ?? 0) + (NormWeight?.ByteCount ?? 0) + (ReplacedRows?.ByteCount ?? 0);
-
-    public static int RoundUp(int count) => (count + Lanes - 1) / Lanes * Lanes;
 
     public void Dispose()
     {
-        A?.Dispose();
-        B?.Dispose();
         Gate?.Dispose();
         OutputScale?.Dispose();
         InputScale?.Dispose();

@@ -1,3 +1,4 @@
+using InferenceServer.Cpu.Memory;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 
@@ -7,9 +8,17 @@ namespace InferenceServer.Cpu.Adapters;
 internal sealed class CpuAdapter : DeviceAdapter
 {
     private readonly AdapterPart?[] _parts;
+    private readonly NativeBlock _lowRank;
 
-    public CpuAdapter(string label, AdapterPart?[] parts)
-        : base(label, parts.Sum(part => part?.ByteCount ?? 0)) => _parts = parts;
+    /// <param name="label">name@digest, for messages.</param>
+    /// <param name="parts">By module index; null where the adapter leaves the module alone.</param>
+    /// <param name="lowRank">The memory of all A and B, owned from here on.</param>
+    public CpuAdapter(string label, AdapterPart?[] parts, NativeBlock lowRank)
+        : base(label, lowRank.ByteCount + parts.Sum(part => part?.ByteCount ?? 0))
+    {
+        _parts = parts;
+        _lowRank = lowRank;
+    }
 
     /// <summary>The CPU form of an adapter.</summary>
     /// <exception cref="ArgumentException">Another backend made it.</exception>
@@ -39,6 +48,8 @@ internal sealed class CpuAdapter : DeviceAdapter
             {
                 part?.Dispose();
             }
+
+            _lowRank.Dispose();
         }
     }
 }

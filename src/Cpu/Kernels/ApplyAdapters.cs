@@ -10,28 +10,38 @@ using InferenceServer.Tensors.Steps;
 namespace InferenceServer.Cpu.Kernels;
 
 /// <summary>
-/// Adds the groups' adapters to a module's output:
+/// Adds the groups' adapters to the outputs of modules that read one input, for each module
 /// <c>y = (1 + sum w_i (OutputScale_i - 1)) y + sum w_i (B_i (g_i A_i x) + OutputBias_i)</c>, entry after entry; g_i is 1 without a gate.
 /// </summary>
 /// <remarks>
-/// A work item is up to <see cref="GroupRows.RowsPerPiece"/> rows of one group, from the scale to the last entry, so groups with different
-/// adapters run beside each other and ranks are never padded. The rows of an item share each reading of A and B.
+/// A unit is one module and up to <see cref="GroupRows.RowsPerPiece"/> rows of one group, which share each reading of A and B; ranks are
+/// never padded. Where units are many, each is one work item from the scale to the last entry. Where they are few, all threads first make
+/// the units' h = A x, a block of ranks each, then finish their outputs, some columns each. Both ways give the same bits.
 /// </remarks>
-internal sealed unsafe class ApplyAdapters<TSimd, TVector> : ParallelJob
+internal sealed unsafe class ApplyAdapters<TSimd, TVector> : ParallelJob, IDisposable
     where TSimd : struct, ISimd<TVector>
     where TVector : struct
 {
     private const long SerialLimit = 1 << 16;
+    private const int ColumnStep = 2 * LowRankLayout.Run;
 
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _scratch;
+    private readonly WorkerScratch _sharedH = new(1);
     private readonly GroupRows _pieces = new();
+    private ModuleColumns[] _modules = new ModuleColumns[4];
+    private int _moduleCount;
     private LoraBatch? _batch;
-    private int _module;
     private Rows _x;
     private Rows _y;
     private int _inputs;
-    private int _outputs;
+    private Phase _phase;
+    private int _maxRank;
+    private int _maxBlocks;
+    private int _maxEntries;
+    private int _columnParts;
+    private int _maxGateBlocks;
+    private float* _allH;
 
     public ApplyAdapters(WorkerPool pool, WorkerScratch scratch)
     {
@@ -39,105 +49,248 @@ internal sealed unsafe class ApplyAdapters<TSimd, TVector> : ParallelJob
         _scratch = scratch;
     }
 
-    public void Run(LoraBatch batch, int module, TensorView x, TensorView y)
+    /// <summary>What a work item is.</summary>
+    private enum Phase
     {
-        long work = 0;
-        foreach (LoraGroup group in batch.Groups)
-        {
-            foreach (LoraEntry entry in batch.EntriesOf(group))
-            {
-                AdapterPart? part = CpuAdapter.Of(entry.Adapter).Part(module);
-                if (part is not null)
-                {
-                    Validate(part, entry.Adapter, module, x, y);
-                    work += (long)group.RowCount * ((part.Rank * ((long)x.Columns + y.Columns)) + ((part.Gate?.Blocks ?? 0) * (long)x.Columns) + y.Columns);
-                }
-            }
-        }
+        WholeUnits,
+        Shrink,
+        Finish,
+    }
 
+    private nint HStride => LowRankLayout.RoundUp(_maxRank);
+
+    /// <summary>Floats of one entry's h in a unit.</summary>
+    private nint HFloats => GroupRows.RowsPerPiece * HStride;
+
+    public void Run(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y)
+    {
+        long work = Prepare(batch, modules, x, y);
         if (work == 0)
         {
             return;
         }
 
         _batch = batch;
-        _module = module;
         _x = new Rows(x);
         _y = new Rows(y);
         _inputs = x.Columns;
-        _outputs = y.Columns;
         _pieces.Fill(batch);
-        _pool.Run(this, _pieces.Count, work >= SerialLimit);
+        bool parallel = work >= SerialLimit && _pool.WorkerCount > 1;
+        int units = _pieces.Count * _moduleCount;
+        if (!parallel || units >= 2 * _pool.WorkerCount || _maxGateBlocks > 0)
+        {
+            _phase = Phase.WholeUnits;
+            _pool.Run(this, units, parallel);
+        }
+        else
+        {
+            _allH = _sharedH.Get(0, units * _maxEntries * HFloats);
+            _columnParts = ((4 * _pool.WorkerCount) + units - 1) / units;
+            _phase = Phase.Shrink;
+            _pool.Run(this, units * _maxEntries * _maxBlocks, parallel: true);
+            _phase = Phase.Finish;
+            _pool.Run(this, units * _columnParts, parallel: true);
+        }
+
         _batch = null;
     }
 
+    public void Dispose() => _sharedH.Dispose();
+
     public override void Execute(int item, int worker)
     {
-        GroupPiece piece = _pieces[item];
-        ReadOnlySpan<LoraEntry> entries = _batch!.EntriesOf(_batch.Groups[piece.Group]);
-        float* factors = _scratch.Get(worker, AdapterPart.RoundUp(_outputs));
-        ScaledRows<TSimd, TVector>.Apply(entries, _module, input: false, _y, _y, piece.FirstRow, piece.RowCount, _outputs, factors);
-        foreach (LoraEntry entry in entries)
+        switch (_phase)
         {
-            AdapterPart? part = CpuAdapter.Of(entry.Adapter).Part(_module);
-            if (part is null)
-            {
-                continue;
-            }
+            case Phase.WholeUnits:
+                ApplyUnit(item, worker);
+                break;
+            case Phase.Shrink:
+                ShrinkBlock(item / (_maxEntries * _maxBlocks), item / _maxBlocks % _maxEntries, item % _maxBlocks, worker);
+                break;
+            default:
+                int unit = item / _columnParts;
+                int columns = Module(unit).ColumnCount;
+                int step = LowRankLayout.RoundUp((columns + _columnParts - 1) / _columnParts) / ColumnStep * ColumnStep + ColumnStep;
+                int first = item % _columnParts * step;
+                if (first < columns)
+                {
+                    Finish(unit, first, Math.Min(step, columns - first), _allH + (unit * _maxEntries * HFloats), _scratch.Get(worker, FinishFloats(step)));
+                }
 
-            if (part.Rank > 0 && part.Replacement is null)
-            {
-                if (part.Format == WeightFormat.F32)
-                {
-                    AddLowRank<F32Element>(part, entry.Weight, piece, worker);
-                }
-                else
-                {
-                    AddLowRank<BF16Element>(part, entry.Weight, piece, worker);
-                }
-            }
-
-            if (part.OutputBias is not null)
-            {
-                for (int row = piece.FirstRow; row < piece.FirstRow + piece.RowCount; row++)
-                {
-                    WeightedAdd<TSimd, TVector>.Apply(part.OutputBias.Pointer, entry.Weight, _y.At(row), _outputs);
-                }
-            }
+                break;
         }
     }
 
-    private static void Validate(AdapterPart part, DeviceAdapter adapter, int module, TensorView x, TensorView y)
+    /// <summary>Checks that the adapters fit, notes the modules that any of them changes and how much work it is.</summary>
+    private long Prepare(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y)
     {
-        if (part.OutFeatures != 0 && part.OutFeatures != y.Columns)
+        if (_modules.Length < modules.Length)
         {
-            throw new ArgumentException($"module {module} of '{adapter.Label}' has {part.OutFeatures} outputs, y has {y.Columns} columns");
+            _modules = new ModuleColumns[modules.Length];
+        }
+
+        _moduleCount = 0;
+        _maxRank = 0;
+        _maxBlocks = 1;
+        _maxEntries = 1;
+        _maxGateBlocks = 0;
+        long all = 0;
+        foreach (ModuleColumns columns in modules)
+        {
+            long work = 0;
+            foreach (ref readonly LoraGroup group in batch.Groups)
+            {
+                _maxEntries = Math.Max(_maxEntries, group.EntryCount);
+                foreach (ref readonly LoraEntry entry in batch.EntriesOf(group))
+                {
+                    if (CpuAdapter.Of(entry.Adapter).Part(columns.Module) is { } part)
+                    {
+                        Validate(part, entry.Adapter, columns, x);
+                        int gateBlocks = part.Gate?.Blocks ?? 0;
+                        work += (long)group.RowCount
+                            * ((part.Rank * ((long)x.Columns + columns.ColumnCount)) + (gateBlocks * (long)x.Columns) + columns.ColumnCount);
+                        _maxRank = Math.Max(_maxRank, part.Rank);
+                        _maxGateBlocks = Math.Max(_maxGateBlocks, gateBlocks);
+                    }
+                }
+            }
+
+            if (work > 0)
+            {
+                _modules[_moduleCount++] = columns;
+                all += work;
+            }
+        }
+
+        _maxBlocks = LowRankLayout.MaxBlocks(_maxRank);
+        return all;
+    }
+
+    private static void Validate(AdapterPart part, DeviceAdapter adapter, ModuleColumns columns, TensorView x)
+    {
+        if (part.OutFeatures != 0 && part.OutFeatures != columns.ColumnCount)
+        {
+            throw new ArgumentException(
+                $"module {columns.Module} of '{adapter.Label}' has {part.OutFeatures} outputs, y has {columns.ColumnCount} columns");
         }
 
         if (part.Rank > 0 && part.InFeatures != x.Columns)
         {
-            throw new ArgumentException($"module {module} of '{adapter.Label}' has {part.InFeatures} inputs, x has {x.Columns} columns");
+            throw new ArgumentException($"module {columns.Module} of '{adapter.Label}' has {part.InFeatures} inputs, x has {x.Columns} columns");
         }
     }
 
-    private void AddLowRank<TElement>(AdapterPart part, float weight, GroupPiece piece, int worker)
-        where TElement : struct, IPanelElement
+    private ModuleColumns Module(int unit) => _modules[unit % _moduleCount];
+
+    private GroupPiece Piece(int unit) => _pieces[unit / _moduleCount];
+
+    private ReadOnlySpan<LoraEntry> Entries(int unit) => _batch!.EntriesOf(_batch.Groups[Piece(unit).Group]);
+
+    private AdapterPart? Part(LoraEntry entry, int unit) => CpuAdapter.Of(entry.Adapter).Part(Module(unit).Module);
+
+    private static bool HasLowRank(AdapterPart? part) => part is { Rank: > 0, Replacement: null };
+
+    private long FinishFloats(int columns) => Expand<TSimd, TVector, F32Run>.TileFloats(GroupRows.RowsPerPiece) + (long)LowRankLayout.RoundUp(columns);
+
+    private void ApplyUnit(int unit, int worker)
     {
-        int hStride = AdapterPart.RoundUp(part.Rank);
-        int tileFloats = Expand<TSimd, TVector, TElement>.TileFloats(piece.RowCount);
-        int gStride = AdapterPart.RoundUp(part.Gate?.Blocks ?? 0);
-        float* tile = _scratch.Get(worker, tileFloats + ((long)piece.RowCount * (hStride + gStride)));
-        float* h = tile + tileFloats;
-        float* x = _x.At(piece.FirstRow);
-        Shrink<TSimd, TVector, TElement>.Apply(
-            piece.RowCount, x, _x.Stride, part.A!.Pointer, part.AStride, part.Rank, _inputs, weight, h, hStride);
-        if (part.Gate is AdapterGate gate)
+        GroupPiece piece = Piece(unit);
+        ReadOnlySpan<LoraEntry> entries = Entries(unit);
+        int columns = Module(unit).ColumnCount;
+        int tailFloats = Shrink<TSimd, TVector, F32Run>.TailFloats(piece.RowCount);
+        int gStride = LowRankLayout.RoundUp(_maxGateBlocks);
+        float* tails = _scratch.Get(worker, tailFloats + ((long)piece.RowCount * gStride) + (entries.Length * HFloats) + FinishFloats(columns));
+        float* g = tails + tailFloats;
+        float* h = g + (piece.RowCount * gStride);
+        for (int i = 0; i < entries.Length; i++)
         {
-            float* g = h + ((nint)piece.RowCount * hStride);
-            GateBlocks<TSimd, TVector>.Apply(piece.RowCount, x, _x.Stride, gate, part.AStride, _inputs, g, gStride, h, hStride);
+            AdapterPart? part = Part(entries[i], unit);
+            if (HasLowRank(part))
+            {
+                ShrinkRanks(part!, entries[i].Weight, piece, 0, part!.Rank, h + (i * HFloats), tails);
+                if (part.Gate is AdapterGate gate)
+                {
+                    GateBlocks<TSimd, TVector>.Apply(
+                        piece.RowCount, _x.At(piece.FirstRow), _x.Stride, gate, _inputs, g, gStride, h + (i * HFloats), HStride, tails);
+                }
+            }
         }
 
-        Expand<TSimd, TVector, TElement>.Apply(
-            piece.RowCount, h, hStride, part.B!.Pointer, part.Rank, _outputs, _y.At(piece.FirstRow), _y.Stride, tile);
+        Finish(unit, 0, columns, h, h + (entries.Length * HFloats));
+    }
+
+    private void ShrinkBlock(int unit, int entry, int block, int worker)
+    {
+        ReadOnlySpan<LoraEntry> entries = Entries(unit);
+        AdapterPart? part = entry < entries.Length ? Part(entries[entry], unit) : null;
+        if (!HasLowRank(part))
+        {
+            return;
+        }
+
+        int first = 0;
+        for (; block > 0 && first < part!.Rank; block--)
+        {
+            first += LowRankLayout.BlockRanks(part.Rank - first);
+        }
+
+        if (first < part!.Rank)
+        {
+            GroupPiece piece = Piece(unit);
+            float* tails = _scratch.Get(worker, Shrink<TSimd, TVector, F32Run>.TailFloats(piece.RowCount));
+            int ranks = LowRankLayout.BlockRanks(part.Rank - first);
+            ShrinkRanks(part, entries[entry].Weight, piece, first, ranks, _allH + (((unit * _maxEntries) + entry) * HFloats), tails);
+        }
+    }
+
+    // Whole blocks of ranks, from the first of one.
+    private void ShrinkRanks(AdapterPart part, float weight, GroupPiece piece, int first, int count, float* h, float* tails)
+    {
+        float* x = _x.At(piece.FirstRow);
+        for (int end = first + count, block; first < end; first += block)
+        {
+            block = LowRankLayout.BlockRanks(part.Rank - first);
+            if (part.Format == WeightFormat.F32)
+            {
+                Shrink<TSimd, TVector, F32Run>.ApplyBlock(piece.RowCount, x, _x.Stride, part.A, first, block, _inputs, weight, h, HStride, tails);
+            }
+            else
+            {
+                Shrink<TSimd, TVector, BF16Run>.ApplyBlock(piece.RowCount, x, _x.Stride, part.A, first, block, _inputs, weight, h, HStride, tails);
+            }
+        }
+    }
+
+    /// <summary>Scales some of a unit's outputs and adds its entries to them.</summary>
+    private void Finish(int unit, int first, int count, float* h, float* scratch)
+    {
+        GroupPiece piece = Piece(unit);
+        ModuleColumns module = Module(unit);
+        ReadOnlySpan<LoraEntry> entries = Entries(unit);
+        Rows y = new(_y.At(0) + module.FirstColumn, _y.Stride);
+        float* factors = scratch + Expand<TSimd, TVector, F32Run>.TileFloats(GroupRows.RowsPerPiece);
+        ScaledRows<TSimd, TVector>.Apply(entries, module.Module, input: false, y, y, piece.FirstRow, piece.RowCount, first, count, factors);
+        for (int i = 0; i < entries.Length; i++)
+        {
+            AdapterPart? part = Part(entries[i], unit);
+            float* target = y.At(piece.FirstRow);
+            float* entryH = h + (i * HFloats);
+            if (HasLowRank(part))
+            {
+                if (part!.Format == WeightFormat.F32)
+                {
+                    Expand<TSimd, TVector, F32Run>.Apply(piece.RowCount, entryH, HStride, part.B, part.Rank, first, count, target, y.Stride, scratch);
+                }
+                else
+                {
+                    Expand<TSimd, TVector, BF16Run>.Apply(piece.RowCount, entryH, HStride, part.B, part.Rank, first, count, target, y.Stride, scratch);
+                }
+            }
+
+            for (int row = 0; part?.OutputBias is not null && row < piece.RowCount; row++)
+            {
+                WeightedAdd<TSimd, TVector>.Apply(part.OutputBias.Pointer + first, entries[i].Weight, target + (row * y.Stride) + first, count);
+            }
+        }
     }
 }

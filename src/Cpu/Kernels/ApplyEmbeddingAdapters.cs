@@ -66,8 +66,8 @@ internal sealed unsafe class ApplyEmbeddingAdapters<TSimd, TVector> : ParallelJo
     {
         GroupPiece piece = _pieces[item];
         ReadOnlySpan<LoraEntry> entries = _batch!.EntriesOf(_batch.Groups[piece.Group]);
-        float* factors = _scratch.Get(worker, AdapterPart.RoundUp(_columns));
-        ScaledRows<TSimd, TVector>.Apply(entries, _module, input: false, _y, _y, piece.FirstRow, piece.RowCount, _columns, factors);
+        float* factors = _scratch.Get(worker, LowRankLayout.RoundUp(_columns));
+        ScaledRows<TSimd, TVector>.Apply(entries, _module, input: false, _y, _y, piece.FirstRow, piece.RowCount, 0, _columns, factors);
         foreach (LoraEntry entry in entries)
         {
             AdapterPart? part = CpuAdapter.Of(entry.Adapter).Part(_module);
@@ -122,28 +122,27 @@ internal sealed unsafe class ApplyEmbeddingAdapters<TSimd, TVector> : ParallelJo
         {
             if (part.Format == WeightFormat.F32)
             {
-                AddLowRank<F32Element>(part, weight, token, y, worker);
+                AddLowRank<F32Run>(part, weight, token, y, worker);
             }
             else
             {
-                AddLowRank<BF16Element>(part, weight, token, y, worker);
+                AddLowRank<BF16Run>(part, weight, token, y, worker);
             }
         }
     }
 
     private void AddLowRank<TElement>(AdapterPart part, float weight, int token, float* y, int worker)
-        where TElement : struct, IPanelElement
+        where TElement : struct, ILowRankElement
     {
         int tileFloats = Expand<TSimd, TVector, TElement>.TileFloats(1);
         float* tile = _scratch.Get(worker, tileFloats + part.Rank);
         float* h = tile + tileFloats;
         for (int rank = 0; rank < part.Rank; rank++)
         {
-            // The token is below the vocabulary, checked before; one element of each row of A.
-            byte* element = part.A!.Pointer + ((((nint)rank * part.AStride) + token) * TElement.Size);
-            h[rank] = weight * TElement.Load<SimdScalar, float>(element);
+            // The token is below the vocabulary, checked before.
+            h[rank] = weight * LowRankLayout.ReadA(part.A, part.Rank, part.InFeatures, part.Format, rank, token);
         }
 
-        Expand<TSimd, TVector, TElement>.Apply(1, h, 0, part.B!.Pointer, part.Rank, _columns, y, 0, tile);
+        Expand<TSimd, TVector, TElement>.Apply(1, h, 0, part.B, part.Rank, 0, _columns, y, 0, tile);
     }
 }

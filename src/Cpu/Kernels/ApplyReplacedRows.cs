@@ -65,7 +65,8 @@ internal sealed unsafe class ApplyReplacedRows<TSimd, TVector> : ParallelJob
     public override void Execute(int item, int worker)
     {
         GroupPiece piece = _pieces[item];
-        float* dots = stackalloc float[Shrink<TSimd, TVector, F32Element>.RanksAtOnce];
+        float dot;
+        float* tail = stackalloc float[LowRankLayout.Run];
         foreach (LoraEntry entry in _batch!.EntriesOf(_batch.Groups[piece.Group]))
         {
             AdapterPart? part = CpuAdapter.Of(entry.Adapter).Part(_module);
@@ -81,9 +82,9 @@ internal sealed unsafe class ApplyReplacedRows<TSimd, TVector> : ParallelJob
                 for (int i = 0; i < part.ReplacedTokens.Length; i++)
                 {
                     byte* values = (byte*)(rows + ((nint)i * part.ReplacedStride));
-                    Shrink<TSimd, TVector, F32Element>.Apply(1, _x.At(row), 0, values, 0, 1, part.ReplacedColumns, 1, dots, 0);
+                    Shrink<TSimd, TVector, F32Run>.Apply(1, _x.At(row), 0, values, 1, part.ReplacedColumns, 1, &dot, 0, tail);
                     float* target = y + part.ReplacedTokens[i];
-                    *target = entry.Weight == 1 ? dots[0] : *target + (entry.Weight * (dots[0] - *target));
+                    *target = entry.Weight == 1 ? dot : *target + (entry.Weight * (dot - *target));
                 }
             }
         }

@@ -12,17 +12,17 @@ internal static unsafe class GateBlocks<TSimd, TVector>
     /// <param name="x">Inputs.</param>
     /// <param name="xStride">Floats between rows of x.</param>
     /// <param name="gate">The gate.</param>
-    /// <param name="gateStride">Floats between rows of its weight.</param>
     /// <param name="depth">Inputs.</param>
     /// <param name="g">Scratch <c>[rows][gStride]</c> for the weights of the blocks.</param>
-    /// <param name="gStride">Floats between rows of g: the blocks, rounded up to 16.</param>
+    /// <param name="gStride">Floats between rows of g: the blocks, rounded up.</param>
     /// <param name="h"><c>A x</c>, <c>[rows][hStride]</c>; scaled in place.</param>
     /// <param name="hStride">Floats between rows of h.</param>
+    /// <param name="tails">Scratch of <see cref="Shrink{TSimd, TVector, TElement}.TailFloats"/>.</param>
     public static void Apply(
-        int rows, float* x, nint xStride, AdapterGate gate, nint gateStride, int depth, float* g, nint gStride, float* h, nint hStride)
+        int rows, float* x, nint xStride, AdapterGate gate, int depth, float* g, nint gStride, float* h, nint hStride, float* tails)
     {
         // The same dot products as A's: a row's scores have the same bits alone and among others.
-        Shrink<TSimd, TVector, F32Element>.Apply(rows, x, xStride, gate.Weight.Pointer, gateStride, gate.Blocks, depth, 1f, g, gStride);
+        Shrink<TSimd, TVector, F32Run>.Apply(rows, x, xStride, gate.Weight.Pointer, gate.Blocks, depth, 1f, g, gStride, tails);
         for (int row = 0; row < rows; row++)
         {
             float* weights = g + (row * gStride);

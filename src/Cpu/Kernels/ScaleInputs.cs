@@ -53,7 +53,7 @@ internal sealed unsafe class ScaleInputs<TSimd, TVector> : ParallelJob
     {
         GroupPiece piece = _pieces[item];
         ReadOnlySpan<LoraEntry> entries = _batch!.EntriesOf(_batch.Groups[piece.Group]);
-        float* factors = _scratch.Get(worker, AdapterPart.RoundUp(_columns));
-        ScaledRows<TSimd, TVector>.Apply(entries, _module, input: true, _x, _y, piece.FirstRow, piece.RowCount, _columns, factors);
+        float* factors = _scratch.Get(worker, LowRankLayout.RoundUp(_columns));
+        ScaledRows<TSimd, TVector>.Apply(entries, _module, input: true, _x, _y, piece.FirstRow, piece.RowCount, 0, _columns, factors);
     }
 }

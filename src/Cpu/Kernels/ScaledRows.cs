@@ -15,14 +15,15 @@ internal static unsafe class ScaledRows<TSimd, TVector>
     /// <param name="entries">The stack.</param>
     /// <param name="module">Module index.</param>
     /// <param name="input">Which scale.</param>
-    /// <param name="x">Rows to scale.</param>
+    /// <param name="x">Rows to scale, from the module's first column on.</param>
     /// <param name="y">Results; may be x. Not written when no adapter of the stack has such a scale.</param>
     /// <param name="firstRow">First row.</param>
     /// <param name="rows">Rows.</param>
-    /// <param name="columns">Columns.</param>
-    /// <param name="factors">Scratch of <paramref name="columns"/> floats, rounded up to 16.</param>
+    /// <param name="firstColumn">First column to scale, a multiple of 16.</param>
+    /// <param name="columns">Columns to scale.</param>
+    /// <param name="factors">Scratch of <paramref name="columns"/> floats, rounded up to 32.</param>
     public static void Apply(
-        ReadOnlySpan<LoraEntry> entries, int module, bool input, Rows x, Rows y, int firstRow, int rows, int columns, float* factors)
+        ReadOnlySpan<LoraEntry> entries, int module, bool input, Rows x, Rows y, int firstRow, int rows, int firstColumn, int columns, float* factors)
     {
         bool any = false;
         foreach (LoraEntry entry in entries)
@@ -35,25 +36,26 @@ internal static unsafe class ScaledRows<TSimd, TVector>
             }
 
             int length = input ? part!.InFeatures : part!.OutFeatures;
-            if (length != columns)
+            if (length < firstColumn + columns)
             {
-                throw new ArgumentException($"scale of module {module} of '{entry.Adapter.Label}' has {length} values, the rows {columns}");
+                throw new ArgumentException(
+                    $"scale of module {module} of '{entry.Adapter.Label}' has {length} values, the rows {firstColumn + columns} columns or more");
             }
 
             if (!any)
             {
-                new Span<float>(factors, AdapterPart.RoundUp(columns)).Fill(1);
+                new Span<float>(factors, LowRankLayout.RoundUp(columns)).Fill(1);
                 any = true;
             }
 
-            AddScale((float*)scale.Pointer, entry.Weight, factors, columns);
+            AddScale((float*)scale.Pointer + firstColumn, entry.Weight, factors, columns);
         }
 
         if (any)
         {
             for (int row = firstRow; row < firstRow + rows; row++)
             {
-                Multiply(x.At(row), factors, y.At(row), columns);
+                Multiply(x.At(row) + firstColumn, factors, y.At(row) + firstColumn, columns);
             }
         }
     }

@@ -10,10 +10,12 @@ namespace InferenceServer.Models.Transformer;
 public sealed class Linear : IDisposable
 {
     private readonly DeviceBuffer? _bias;
+    private readonly ModuleColumns[] _columns;
 
     public Linear(IReadOnlyList<LinearSlice> slices, WeightMatrix weight, DeviceBuffer? bias, bool ownsWeight = true)
     {
         Slices = [.. slices];
+        _columns = [.. slices.Select(slice => new ModuleColumns(slice.Module.Index, slice.FirstRow, slice.RowCount))];
         Original = weight;
         Weight = weight;
         _bias = bias;
@@ -75,29 +77,41 @@ public sealed class Linear : IDisposable
 
     private void MultiplyWithAdapters(IComputeBackend backend, LoraBatch restore, LoraBatch adapters, TensorView x, TensorView y, ScratchPool scratch)
     {
-        bool isWhole = Slices.Length == 1;
-        if (!isWhole || !ScalesInput(restore, adapters, Slices[0].Module.Index))
+        bool scalesInput = ScalesInput(restore, adapters);
+        if (Slices.Length > 1 || !scalesInput)
         {
             backend.MatMul(x, Weight, y);
         }
 
-        foreach (LinearSlice slice in Slices)
+        if (scalesInput)
         {
-            int module = slice.Module.Index;
+            RestoreScaled(backend, restore, adapters, x, y, scratch);
+        }
+        else if (!restore.Groups.IsEmpty)
+        {
+            backend.ApplyAdapters(restore, _columns, x, y);
+        }
+
+        Replace(backend, adapters, x, y);
+        backend.ApplyAdapters(adapters, _columns, x, y);
+    }
+
+    // What the merged adapter added saw the input that the weight saw; the rows' own low-rank parts see the unscaled one.
+    private void RestoreScaled(IComputeBackend backend, LoraBatch restore, LoraBatch adapters, TensorView x, TensorView y, ScratchPool scratch)
+    {
+        for (int i = 0; i < Slices.Length; i++)
+        {
+            int module = _columns[i].Module;
             TensorView input = x;
-            TensorView output = isWhole ? y : y.SliceColumns(slice.FirstRow, slice.RowCount);
-            if (ScalesInput(restore, adapters, module))
+            if (ScalesInput(restore, module) || ScalesInput(adapters, module))
             {
                 input = scratch.Inputs(x.Rows, x.Columns);
                 backend.ScaleInputs(restore, module, x, input);
                 backend.ScaleInputs(adapters, module, input, input);
-                MultiplyScaled(backend, input, output, slice, scratch);
+                MultiplyScaled(backend, input, y.SliceColumns(_columns[i].FirstColumn, _columns[i].ColumnCount), Slices[i], scratch);
             }
 
-            // What the merged adapter added saw the input that the weight saw; the rows' own low-rank parts see the unscaled one.
-            backend.ApplyAdapters(restore, module, input, output);
-            Replace(backend, adapters, module, x, output);
-            backend.ApplyAdapters(adapters, module, x, output);
+            backend.ApplyAdapters(restore, _columns.AsSpan(i, 1), input, y);
         }
     }
 
@@ -117,22 +131,36 @@ public sealed class Linear : IDisposable
         backend.Add(wide.SliceColumns(slice.FirstRow, slice.RowCount), output);
     }
 
-    private static void Replace(IComputeBackend backend, LoraBatch adapters, int module, TensorView x, TensorView y)
+    private void Replace(IComputeBackend backend, LoraBatch adapters, TensorView x, TensorView y)
     {
         foreach (ref readonly LoraGroup group in adapters.Groups)
         {
             foreach (ref readonly LoraEntry entry in adapters.EntriesOf(group))
             {
-                if (entry.Adapter.Replacement(module) is { } weight)
+                foreach (ModuleColumns columns in _columns)
                 {
-                    backend.MatMul(x.SliceRows(group.FirstRow, group.RowCount), weight, y.SliceRows(group.FirstRow, group.RowCount));
+                    if (entry.Adapter.Replacement(columns.Module) is { } weight)
+                    {
+                        TensorView output = y.SliceColumns(columns.FirstColumn, columns.ColumnCount);
+                        backend.MatMul(x.SliceRows(group.FirstRow, group.RowCount), weight, output.SliceRows(group.FirstRow, group.RowCount));
+                    }
                 }
             }
         }
     }
 
-    private static bool ScalesInput(LoraBatch restore, LoraBatch adapters, int module) =>
-        ScalesInput(restore, module) || ScalesInput(adapters, module);
+    private bool ScalesInput(LoraBatch restore, LoraBatch adapters)
+    {
+        foreach (ModuleColumns columns in _columns)
+        {
+            if (ScalesInput(restore, columns.Module) || ScalesInput(adapters, columns.Module))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
 
     private static bool ScalesInput(LoraBatch batch, int module)
     {

@@ -170,15 +170,18 @@ internal sealed class RecordingBackend : IComputeBackend
         });
     }
 
-    public void ApplyAdapters(LoraBatch batch, int module, TensorView x, TensorView y)
+    public void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y)
     {
-        foreach (ref readonly LoraGroup group in batch.Groups)
+        foreach (ModuleColumns columns in modules)
         {
-            TensorView input = x.SliceRows(group.FirstRow, group.RowCount);
-            TensorView output = y.SliceRows(group.FirstRow, group.RowCount);
-            foreach (ref readonly LoraEntry entry in batch.EntriesOf(group))
+            foreach (ref readonly LoraGroup group in batch.Groups)
             {
-                TrainedAdapter.Of(entry).Module(module)?.Apply(_tape, input, output);
+                TensorView input = x.SliceRows(group.FirstRow, group.RowCount);
+                TensorView output = y.SliceColumns(columns.FirstColumn, columns.ColumnCount).SliceRows(group.FirstRow, group.RowCount);
+                foreach (ref readonly LoraEntry entry in batch.EntriesOf(group))
+                {
+                    TrainedAdapter.Of(entry).Module(columns.Module)?.Apply(_tape, input, output);
+                }
             }
         }
     }

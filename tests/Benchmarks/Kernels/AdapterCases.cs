@@ -51,7 +51,7 @@ internal sealed class AdapterCases : IDisposable
                     batch.AddEntry(_adapters[_next++ % _adapters.Length], 1);
                 }
 
-                backend.ApplyAdapters(batch, 0, x, y);
+                backend.ApplyAdapters(batch, [new ModuleColumns(0, 0, Size)], x, y);
             });
         }
     }

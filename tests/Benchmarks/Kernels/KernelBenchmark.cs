@@ -24,8 +24,9 @@ internal static class KernelBenchmark
         List<Measurement> measurements = [ceiling];
         using MatMulCases matMul = new(backend);
         using AdapterCases adapters = new(backend);
+        using LayerCases layers = new(backend);
         using AttentionCases attention = new(backend);
-        measurements.AddRange(matMul.Measurements.Concat(adapters.Measurements).Concat(attention.Measurements)
+        measurements.AddRange(matMul.Measurements.Concat(adapters.Measurements).Concat(layers.Measurements).Concat(attention.Measurements)
             .Where(measurement => only is null || measurement.Name.Contains(only, StringComparison.OrdinalIgnoreCase)));
 
         foreach (Measurement measurement in measurements)

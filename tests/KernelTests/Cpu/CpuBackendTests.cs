@@ -105,7 +105,7 @@ public sealed class CpuBackendTests
         float[] Once()
         {
             backend.Write(input, buffer);
-            backend.ApplyAdapters(batch, 0, x, y);
+            backend.ApplyAdapters(batch, [new ModuleColumns(0, 0, y.Columns)], x, y);
             float[] result = new float[100 * 64];
             backend.Read(y, result);
             return result;

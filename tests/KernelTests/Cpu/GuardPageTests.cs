@@ -98,7 +98,8 @@ public sealed unsafe class GuardPageTests
         float[] ones = new float[MaxLength * PanelLayout.Width];
         Array.Fill(ones, 1f);
         float* c = stackalloc float[4 * 16];
-        float* dots = stackalloc float[4];
+        float* dots = stackalloc float[1];
+        float* tail = stackalloc float[Shrink<TSimd, TVector, F32Run>.TailFloats(1)];
         fixed (ushort* b = pairs)
         fixed (float* f = ones)
         {
@@ -110,7 +111,7 @@ public sealed unsafe class GuardPageTests
                 1, x, 0, (byte*)f, (byte*)f, PanelLayout.Width * sizeof(float), length, c, c + 16, 0, PanelMode.Overwrite);
             Assert.Equal(expected, c[16]);
 
-            Shrink<TSimd, TVector, F32Element>.Apply(1, x, 0, (byte*)f, 0, 1, length, 1, dots, 0);
+            Shrink<TSimd, TVector, F32Run>.Apply(1, x, 0, (byte*)f, 1, length, 1, dots, 0, tail);
             Closeness.AssertCloseByScale([expected], [size], [dots[0]], 1e-6, $"dot product of {length}");
         }
     }

@@ -72,6 +72,65 @@ public abstract class AdapterConformance : BackendConformance
         Closeness.AssertSameBits(Apply(one, x, y), Apply(many, x, y), "a group of 100 against 100 groups");
     }
 
+    [Theory]
+    [InlineData(WeightFormat.F32)]
+    [InlineData(WeightFormat.BF16)]
+    public void Few_rows_of_one_adapter_have_the_bits_of_many_groups(WeightFormat format)
+    {
+        // One group of 20 rows is too little for all threads to take whole units; twenty groups are enough.
+        using DeviceAdapter adapter = Create(format, LowRank(77, 3, scaled: true, biased: true));
+        using DeviceAdapter other = Create(format, LowRank(6, 4, scaled: true, biased: false));
+        HostTensor x = HostTensor.Random(20, Inputs, 1);
+        HostTensor y = HostTensor.Random(20, Outputs, 2);
+        LoraBatch one = new();
+        one.BeginGroup(0, 20);
+        one.AddEntry(adapter, 0.7f);
+        one.AddEntry(other, 1);
+        LoraBatch many = new();
+        for (int row = 0; row < 20; row++)
+        {
+            many.BeginGroup(row, 1);
+            many.AddEntry(adapter, 0.7f);
+            many.AddEntry(other, 1);
+        }
+
+        Closeness.AssertSameBits(Apply(one, x, y), Apply(many, x, y), "a group of 20 against 20 groups");
+    }
+
+    [Theory]
+    [InlineData(WeightFormat.F32)]
+    [InlineData(WeightFormat.BF16)]
+    public void Modules_side_by_side_have_the_bits_of_one_at_a_time(WeightFormat format)
+    {
+        LowRankDelta narrow = new() { A = Matrix(33, Inputs, 7), B = Matrix(41, 33, 8), OutputBias = HostTensor.Random(1, 41, 9).Values };
+        using DeviceAdapter adapter = Create(format, LowRank(16, 3, scaled: true, biased: false), null, narrow);
+        using DeviceAdapter other = Create(format, null, null, LowRank(9, 5, scaled: false, biased: true) with { B = Matrix(41, 9, 6), OutputBias = null });
+        HostTensor x = HostTensor.Random(40, Inputs, 1);
+        HostTensor y = HostTensor.Random(40, Outputs + 5 + 41, 2);
+        ModuleColumns[] modules = [new(0, 0, Outputs), new(1, Outputs, 5), new(2, Outputs + 5, 41)];
+        foreach (int rows in new[] { 1, 3, 39 })
+        {
+            LoraBatch batch = new();
+            batch.BeginGroup(0, rows);
+            batch.AddEntry(adapter, 1);
+            batch.BeginGroup(rows, 1);
+            batch.AddEntry(other, -0.5f);
+            using GuardedTensor input = new(Backend, x);
+            using GuardedTensor together = new(Backend, y);
+            using GuardedTensor apart = new(Backend, y);
+
+            Backend.ApplyAdapters(batch, modules, input.View, together.View);
+            foreach (ModuleColumns columns in modules)
+            {
+                TensorView view = apart.View.SliceColumns(columns.FirstColumn, columns.ColumnCount);
+                Backend.ApplyAdapters(batch, [columns with { FirstColumn = 0 }], input.View, view);
+            }
+
+            Closeness.AssertSameBits(apart.Read(), together.Read(), $"{rows} rows");
+            Assert.NotEqual(y.Values, together.Read());
+        }
+    }
+
     [Fact]
     public void Rows_without_an_adapter_and_modules_left_alone_keep_their_bits()
     {
@@ -396,7 +455,7 @@ public abstract class AdapterConformance : BackendConformance
     {
         using GuardedTensor input = new(Backend, x);
         using GuardedTensor output = new(Backend, y);
-        Backend.ApplyAdapters(batch, 0, input.View, output.View);
+        Backend.ApplyAdapters(batch, [new ModuleColumns(0, 0, y.Columns)], input.View, output.View);
         return output.Read();
     }
 }

@@ -81,7 +81,8 @@ public sealed class HookedBackend : IComputeBackend
 
     public void MatMul(TensorView x, WeightMatrix weight, TensorView y) => Inner.MatMul(x, weight, y);
 
-    public void ApplyAdapters(LoraBatch batch, int module, TensorView x, TensorView y) => Inner.ApplyAdapters(batch, module, x, y);
+    public void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y) =>
+        Inner.ApplyAdapters(batch, modules, x, y);
 
     public void ScaleInputs(LoraBatch batch, int module, TensorView x, TensorView y) => Inner.ScaleInputs(batch, module, x, y);
 
