@@ -16,15 +16,15 @@ internal static class CommandLine
     public static int Number(string[] arguments, string name, int byDefault, int least = 1)
     {
         string? text = Option(arguments, name);
-        if (text is null)
-        {
-            return byDefault;
-        }
+        return text is null ? byDefault : Number(name, text, least);
+    }
 
-        return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value >= least
+    /// <summary>The value of the option <paramref name="name"/>, or one of its values.</summary>
+    /// <exception cref="ArgumentException">It is no such number.</exception>
+    public static int Number(string name, string text, int least) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value >= least
             ? value
             : throw new ArgumentException($"{name} '{text}' is not a whole number of at least {least}");
-    }
 
     /// <summary>Words between commas, each of them known.</summary>
     /// <exception cref="ArgumentException">One is not.</exception>
@@ -35,4 +35,8 @@ internal static class CommandLine
             ? throw new ArgumentException($"{name} '{other}' is none of {string.Join(", ", known)}")
             : chosen;
     }
+
+    /// <summary>The arguments as they are typed.</summary>
+    public static string Join(IEnumerable<string> arguments) =>
+        string.Join(' ', arguments.Select(argument => argument.Contains(' ') || argument.Length == 0 ? $"\"{argument}\"" : argument));
 }

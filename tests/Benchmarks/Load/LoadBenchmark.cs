@@ -10,45 +10,77 @@ namespace InferenceServer.Benchmarks.Load;
 /// </summary>
 internal static class LoadBenchmark
 {
+    // Rounds in which others computed are done again, but not for ever.
+    private const int MaxAttempts = 3;
+
     public static async Task RunAsync(string[] arguments)
     {
         LoadOptions options = LoadOptions.Parse(arguments);
-        await using LoadServer server = await LoadServer.StartAsync(options);
+        foreach (string rank in options.Ranks)
+        {
+            await using LoadServer server = await LoadServer.StartAsync(options, rank);
+            string report = options.Cold
+                ? await new ColdAdapters(server, options, rank).RunAsync(arguments)
+                : await SpreadAsync(server, options, rank, arguments);
+            Console.Write(report);
+            if (options.Output is not null)
+            {
+                await File.AppendAllTextAsync(options.Output, report);
+            }
+        }
+    }
+
+    private static async Task<string> SpreadAsync(LoadServer server, LoadOptions options, string rank, string[] arguments)
+    {
         LoadSlice slice = new(server.Client, options);
-        PopularityResult[] results = [.. Enum.GetValues<AdapterPopularity>().Select(popularity => new PopularityResult(popularity))];
+        LoadResult[] results = Rows(options);
         Random prompts = new(options.Seed);
 
         // Not recorded: code is compiled and adapters are brought onto the device.
         await RoundAsync(results, round: -1, record: false);
         string loadBefore = Machine.LoadAverage();
-        for (int round = 0; round < options.Rounds; round++)
+        for (int round = 0; round < MaxAttempts * options.Rounds && results.Any(result => result.Rounds < options.Rounds); round++)
         {
             // There and back again, so that none is always the one after the same.
-            await RoundAsync(round % 2 == 0 ? results : Enumerable.Reverse(results), round, record: true);
+            await RoundAsync(round % 2 == 0 ? results : results.Reverse(), round, record: true);
         }
 
         ServerInfo info = await server.InfoAsync();
-        string report = LoadReport.Write(options, arguments, info, results, loadBefore);
-        Console.Write(report);
-        if (options.Output is not null)
-        {
-            await File.WriteAllTextAsync(options.Output, report);
-        }
+        return LoadReport.Write(options, rank, arguments, info, results, loadBefore);
 
-        async Task RoundAsync(IEnumerable<PopularityResult> order, int round, bool record)
+        async Task RoundAsync(IEnumerable<LoadResult> order, int round, bool record)
         {
-            foreach (PopularityResult result in order)
+            await ProcessorUse.WaitForQuietAsync();
+            foreach (LoadResult result in order)
             {
                 int[] adapters = AdapterWorkload.Deal(
-                    result.Popularity, options.Concurrency, options.Adapters, unchecked(options.Seed + (1000 * round)));
+                    result.Popularity, options.Requests, result.Adapters, unchecked(options.Seed + (1000 * round)));
                 AdapterCacheStatistics before = server.AdapterStatistics;
+                ProcessorUse use = ProcessorUse.Read();
                 (double seconds, RequestTiming[] requests) = await slice.RunAsync(adapters, prompts);
-                if (record)
+                double others = ProcessorUse.Read().OtherCoresSince(use);
+                if (!record)
                 {
-                    double tokensPerSecond = (double)options.Concurrency * options.OutputTokens / seconds;
-                    result.Add(tokensPerSecond, requests, before, server.AdapterStatistics);
+                    continue;
                 }
+
+                if (others >= ProcessorUse.MaxOtherCores && !options.CountsBusyRounds)
+                {
+                    result.Drop();
+                    continue;
+                }
+
+                result.Add(round, (double)options.Requests * options.OutputTokens / seconds, others, requests, before, server.AdapterStatistics);
             }
         }
+    }
+
+    /// <summary>The base once; of one adapter, the shapes that spread requests are all the same as Identical.</summary>
+    private static LoadResult[] Rows(LoadOptions options)
+    {
+        IEnumerable<LoadResult> spread = options.Adapters.SelectMany(adapters => options.Workloads
+            .Where(popularity => popularity != AdapterPopularity.Base && (adapters > 1 || popularity == AdapterPopularity.Identical))
+            .Select(popularity => new LoadResult(popularity, adapters)));
+        return [new LoadResult(AdapterPopularity.Base, options.Adapters.Max()), .. spread];
     }
 }

@@ -4,7 +4,7 @@ using InferenceServer.Protocol.V1;
 
 namespace InferenceServer.Benchmarks.Load;
 
-/// <summary>One batch of requests, all sent at once, and what became of them.</summary>
+/// <summary>Requests, so many of them at once as the options say, and what became of them.</summary>
 internal sealed class LoadSlice
 {
     private readonly InferenceClient _client;
@@ -16,7 +16,7 @@ internal sealed class LoadSlice
         _options = options;
     }
 
-    /// <summary>Sends a request for each entry and waits for all.</summary>
+    /// <summary>Sends a request for each entry, the next one as soon as one has ended, and waits for all.</summary>
     /// <param name="adapters">The adapter's number for each request; -1 for the base.</param>
     /// <param name="random">Of the prompts; new ones each time, so that the prefix cache finds nothing.</param>
     /// <returns>Seconds until the last ended, and each request's times.</returns>
@@ -25,7 +25,17 @@ internal sealed class LoadSlice
     {
         GenerateRequest[] requests = [.. adapters.Select(adapter => Request(adapter, random))];
         long start = Stopwatch.GetTimestamp();
-        RequestTiming[] timings = await Task.WhenAll(requests.Select(RunOneAsync));
+        RequestTiming[] timings = new RequestTiming[requests.Length];
+        int next = -1;
+        await Task.WhenAll(Enumerable.Range(0, _options.Concurrency).Select(async _ =>
+        {
+            // Off this thread at once: the other requests are not to wait until this one is on its way.
+            await Task.Yield();
+            for (int i = Interlocked.Increment(ref next); i < requests.Length; i = Interlocked.Increment(ref next))
+            {
+                timings[i] = await RunOneAsync(requests[i]);
+            }
+        }));
         return (Stopwatch.GetElapsedTime(start).TotalSeconds, timings);
     }
 
@@ -49,8 +59,6 @@ internal sealed class LoadSlice
 
     private async Task<RequestTiming> RunOneAsync(GenerateRequest request)
     {
-        // Off this thread at once: the other requests are not to wait until this one is on its way.
-        await Task.Yield();
         long start = Stopwatch.GetTimestamp();
         double first = 0;
         double last = 0;

@@ -92,20 +92,17 @@ internal sealed class LlamaServer : IDisposable
 
     private static JsonObject Request(int adapter, int number, int promptTokens, int newTokens)
     {
-        JsonObject request = new()
+        return new JsonObject
         {
             ["prompt"] = new JsonArray([.. Enumerable.Range(0, promptTokens).Select(i => (JsonNode)(300 + number + (100 * i)))]),
             ["n_predict"] = newTokens,
             ["temperature"] = 0,
             ["ignore_eos"] = true,
             ["cache_prompt"] = false,
-        };
-        if (adapter >= 0)
-        {
-            request["lora"] = new JsonArray(new JsonObject { ["id"] = adapter, ["scale"] = 1 });
-        }
 
-        return request;
+            // A request that names none gets all of them at once.
+            ["lora"] = new JsonArray(new JsonObject { ["id"] = Math.Max(adapter, 0), ["scale"] = adapter < 0 ? 0 : 1 }),
+        };
     }
 
     private async Task<int> CountAsync(JsonObject request)

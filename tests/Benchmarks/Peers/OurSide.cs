@@ -5,6 +5,7 @@ using InferenceServer.Engine;
 using InferenceServer.Engine.Requests;
 using InferenceServer.Engine.Streaming;
 using InferenceServer.Models;
+using InferenceServer.Models.Transformer;
 using InferenceServer.Server.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using V1 = InferenceServer.Protocol.V1;
@@ -30,8 +31,16 @@ internal sealed class OurSide : IAsyncDisposable
         _data = data;
         _engine = host.Services.GetRequiredService<InferenceEngine>();
         _client = new InferenceClient(host.GrpcAddress.ToString());
-        _vocabularySize = host.Services.GetRequiredService<LanguageModel>().Transformer.Config.VocabularySize;
+        TransformerModel transformer = host.Services.GetRequiredService<LanguageModel>().Transformer;
+        _vocabularySize = transformer.Config.VocabularySize;
+
+        // Of an embedding that is not the output head too, a step reads a row for each token; it is bf16 in all formats measured here.
+        long embedding = transformer.Config.TiedEmbeddings == true ? 0 : 2L * transformer.Config.VocabularySize * transformer.Config.HiddenSize;
+        BytesPerToken = transformer.WeightBytes - embedding;
     }
+
+    /// <summary>Bytes of weights that a step of one token reads.</summary>
+    public long BytesPerToken { get; }
 
     /// <summary>Loads the model.</summary>
     /// <param name="modelFolder">In Hugging Face's layout.</param>

@@ -7,8 +7,6 @@ internal sealed class PeerMeasurement
 {
     private const int Repetitions = 3;
     private const int MaxAttempts = 3;
-    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(300);
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(8);
 
     private readonly PeersOptions _options;
     private readonly PeerResults _results;
@@ -32,8 +30,10 @@ internal sealed class PeerMeasurement
         foreach (PeerContest contest in contests)
         {
             // Not recorded: code is compiled, files are read.
-            await contest.Ours(Repetitions);
-            await contest.Theirs(1);
+            foreach (PeerSide side in contest.Sides)
+            {
+                await contest.Of(side)(side == PeerSide.Ours ? Repetitions : 1);
+            }
         }
 
         Dictionary<(string Work, PeerSide Side), int> counted = [];
@@ -41,13 +41,12 @@ internal sealed class PeerMeasurement
         {
             foreach (PeerContest contest in round % 2 == 0 ? contests : contests.Reverse())
             {
-                PeerSide[] sides = round % 2 == 0 ? [PeerSide.Ours, PeerSide.LlamaCpp] : [PeerSide.LlamaCpp, PeerSide.Ours];
-                if (sides.All(side => counted.GetValueOrDefault((contest.Work, side)) >= _options.Rounds))
+                if (contest.Sides.All(side => counted.GetValueOrDefault((contest.Work, side)) >= _options.Rounds))
                 {
                     continue;
                 }
 
-                foreach (PeerSide side in sides)
+                foreach (PeerSide side in round % 2 == 0 ? contest.Sides : contest.Sides.Reverse())
                 {
                     PeerSlice slice = await MeasureAsync(contest, side, round);
                     _results.Add(slice);
@@ -60,9 +59,9 @@ internal sealed class PeerMeasurement
     private async Task<PeerSlice> MeasureAsync(PeerContest contest, PeerSide side, int round)
     {
         int[] processes = side == PeerSide.LlamaCpp && contest.TheirProcess is int process ? [process] : [];
-        await WaitForQuietAsync(processes);
+        await ProcessorUse.WaitForQuietAsync(processes);
         ProcessorUse before = ProcessorUse.Read(processes);
-        double[] samples = await (side == PeerSide.Ours ? contest.Ours : contest.Theirs)(Repetitions);
+        double[] samples = await contest.Of(side)(Repetitions);
         double others = ProcessorUse.Read(processes).OtherCoresSince(before);
         PeerSlice slice = new()
         {
@@ -81,19 +80,5 @@ internal sealed class PeerMeasurement
             CultureInfo.InvariantCulture,
             $"{_shape} {_weights} {contest.Work} {side}: {string.Join(' ', samples.Select(sample => sample.ToString("F1", CultureInfo.InvariantCulture)))} tokens/s, others {others:F2} cores"));
         return slice;
-    }
-
-    /// <summary>Until others use little; not for ever, because the slice itself is checked.</summary>
-    private static async Task WaitForQuietAsync(int[] processes)
-    {
-        for (TimeSpan waited = TimeSpan.Zero; waited < s_patience; waited += s_pause)
-        {
-            ProcessorUse before = ProcessorUse.Read(processes);
-            await Task.Delay(s_pause);
-            if (ProcessorUse.Read(processes).OtherCoresSince(before) < PeerSlice.MaxOtherCores)
-            {
-                return;
-            }
-        }
     }
 }

@@ -19,6 +19,7 @@ internal sealed record PeerRow
         OtherCores = counted.Length == 0 ? 0 : counted.Max(slice => slice.OtherCores);
         _ours = Samples(counted, PeerSide.Ours);
         _theirs = Samples(counted, PeerSide.LlamaCpp);
+        MemoryBest = Best(Samples(counted, PeerSide.Memory));
         _roundRatios = [.. counted.GroupBy(slice => (slice.Run, slice.Round))
             .Select(round => (Ours: Samples(round, PeerSide.Ours), Theirs: Samples(round, PeerSide.LlamaCpp)))
             .Where(round => round.Ours.Length > 0 && round.Theirs.Length > 0)
@@ -48,6 +49,9 @@ internal sealed record PeerRow
     public double TheirsBest => Best(_theirs);
 
     public double TheirsMedian => Statistics.Median(_theirs);
+
+    /// <summary>Tokens per second at the memory's pace; NaN where that was not measured.</summary>
+    public double MemoryBest { get; }
 
     /// <summary>Best over best.</summary>
     public double Ratio => OursBest / TheirsBest;

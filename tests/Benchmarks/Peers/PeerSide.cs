@@ -6,4 +6,7 @@ internal enum PeerSide
     Ours,
 
     LlamaCpp,
+
+    /// <summary>Reads of memory as fast as they go: the tokens per second of one that reads our weights once for each token and does nothing else.</summary>
+    Memory,
 }

@@ -5,9 +5,6 @@ namespace InferenceServer.Benchmarks.Peers;
 /// <summary>One measurement of one side; a line of slices.jsonl.</summary>
 internal sealed record PeerSlice
 {
-    /// <summary>Cores that others may use in a slice that counts.</summary>
-    public const double MaxOtherCores = 0.15;
-
     public required string Shape { get; init; }
 
     /// <summary>bf16, int8 or nf4: ours; the peer's is the one beside it.</summary>
@@ -35,5 +32,5 @@ internal sealed record PeerSlice
     public required string Run { get; init; }
 
     [JsonIgnore]
-    public bool Counts => OtherCores < MaxOtherCores;
+    public bool Counts => OtherCores < ProcessorUse.MaxOtherCores;
 }

@@ -43,6 +43,7 @@ internal static class PeersBenchmark
         await using OurSide ours = await OurSide.StartAsync(options.HfFolder(shape), weights, options.Threads, options.Server);
         LlamaTools tools = new(PeersSetup.Programs(options), options.Gguf(shape, weights), options.Threads);
         PeerMeasurement measurement = new(options, results, shape, weights, PeerRun.NewId());
+        using MemoryPace memory = new(options.Threads);
         int tokens = options.TokensFor(shape);
         int tokensEach = Math.Max(8, tokens / 2);
         string[] single = [""];
@@ -57,7 +58,13 @@ internal static class PeersBenchmark
                     count => tools.DecodeBatch(batch.Length, BatchPromptTokens, tokensEach, count)),
                 _ => (Repeat(() => ours.PrefillAsync(PrefillTokens)), (Func<int, double[]>)(count => tools.Prefill(PrefillTokens, count))),
             };
-            await measurement.AlternateAsync([new(work, our, count => Task.FromResult(their(count)), TheirProcess: null)]);
+            await measurement.AlternateAsync(
+            [
+                new PeerContest(work, our, count => Task.FromResult(their(count)))
+                {
+                    Limit = work == PeerWork.Decode1 ? count => Task.FromResult(memory.TokensPerSecond(ours.BytesPerToken, count)) : null,
+                },
+            ]);
         }
 
         if (options.What.Any(PeerWork.Tenants.Contains))
@@ -68,7 +75,7 @@ internal static class PeersBenchmark
         results.Add(new PeerRun
         {
             Id = measurement.Run,
-            Command = $"dotnet run -c Release --project tests/Benchmarks -- peers {string.Join(' ', arguments.Select(Quoted))}",
+            Command = $"dotnet run -c Release --project tests/Benchmarks -- peers {CommandLine.Join(arguments)}",
             Machine = Machine.CpuModel(),
             Extensions = Machine.Extensions(),
             Cores = Environment.ProcessorCount,
@@ -100,8 +107,10 @@ internal static class PeersBenchmark
             return new PeerContest(
                 work,
                 Repeat(() => ours.ServeAsync(adapters, TenantPromptTokens, tokens)),
-                async count => [await theirs.ServeAsync(places, TenantPromptTokens, tokens)],
-                theirs.ProcessId);
+                async _ => [await theirs.ServeAsync(places, TenantPromptTokens, tokens)])
+            {
+                TheirProcess = theirs.ProcessId,
+            };
         })]);
     }
 
@@ -115,6 +124,4 @@ internal static class PeersBenchmark
 
         return samples;
     };
-
-    private static string Quoted(string argument) => argument.Contains(' ') || argument.Length == 0 ? $"\"{argument}\"" : argument;
 }

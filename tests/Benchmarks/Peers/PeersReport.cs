@@ -31,23 +31,25 @@ internal static class PeersReport
         }
 
         text.AppendLine();
-        text.AppendLine("| shape | weights | work | ours best tokens/s | median | llama.cpp best | median | times llama.cpp, best | median of rounds | asked for | slices | dropped | others' cores |");
-        text.AppendLine("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+        text.AppendLine("| shape | weights | work | ours best tokens/s | median | llama.cpp best | median | times llama.cpp, best | median of rounds | asked for | of the memory's pace | slices | dropped | others' cores |");
+        text.AppendLine("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
         foreach (PeerRow row in rows)
         {
             string bar = row.Bar is double asked ? string.Create(CultureInfo.InvariantCulture, $"{asked:0.0##}{(row.Ratio >= asked ? " reached" : "")}") : "";
+            string pace = double.IsNaN(row.MemoryBest) ? "" : string.Create(CultureInfo.InvariantCulture, $"{100 * row.OursBest / row.MemoryBest:F0} %");
             text.AppendLine(
                 CultureInfo.InvariantCulture,
                 $"| {row.Shape} | {row.Weights} / {PeerWork.PeerFormats[row.Weights]} | {row.Work} | {row.OursBest:F1} | {row.OursMedian:F1} "
-                + $"| {row.TheirsBest:F1} | {row.TheirsMedian:F1} | **{row.Ratio:F2}** | {row.RoundRatio:F2} | {bar} | {row.Slices} | {row.Dropped} | {row.OtherCores:F2} |");
+                + $"| {row.TheirsBest:F1} | {row.TheirsMedian:F1} | **{row.Ratio:F2}** | {row.RoundRatio:F2} | {bar} | {pace} | {row.Slices} | {row.Dropped} | {row.OtherCores:F2} |");
         }
 
         text.AppendLine();
         AppendTenants(text, rows);
         text.AppendLine("Both sides had the same weights, rounded to bf16 before either file was written, and took turns; a slice counts when other processes used less");
-        text.AppendLine(CultureInfo.InvariantCulture, $"than {PeerSlice.MaxOtherCores} cores in it. Ours in decode and prefill is the server's engine in this process, without the port: it samples and schedules,");
+        text.AppendLine(CultureInfo.InvariantCulture, $"than {ProcessorUse.MaxOtherCores} cores in it. Ours in decode and prefill is the server's engine in this process, without the port: it samples and schedules,");
         text.AppendLine("which llama-bench (decode-1, prefill-512) and llama-batched-bench (decode-16) leave out. Tenants are 16 requests at once through a client and");
-        text.AppendLine("the loopback on both sides, prompts included in the time; of llama.cpp that is llama-server.");
+        text.AppendLine("the loopback on both sides, prompts included in the time; of llama.cpp that is llama-server. The memory's pace is what reading our weights once for each");
+        text.AppendLine("token and nothing else would give, measured in turn with the others.");
         return text.ToString();
     }
 
@@ -64,9 +66,9 @@ internal static class PeersReport
 
             text.AppendLine(
                 CultureInfo.InvariantCulture,
-                $"{group.Key.Shape} {group.Key.Weights}: 16 tenants with 16 adapters run at {distinct.OursBest / alone.OursBest:P0} of our own base at the same batch "
-                + $"(medians {distinct.OursMedian / alone.OursMedian:P0}; asked for 90 %), Distinct at {distinct.OursBest / same.OursBest:P0} of Identical "
-                + $"(medians {distinct.OursMedian / same.OursMedian:P0}; asked for 95 %).");
+                $"{group.Key.Shape} {group.Key.Weights}: 16 tenants with 16 adapters run at {100 * distinct.OursBest / alone.OursBest:F0} % of our own base at the same batch "
+                + $"(medians {100 * distinct.OursMedian / alone.OursMedian:F0} %; asked for 90 %), Distinct at {100 * distinct.OursBest / same.OursBest:F0} % of Identical "
+                + $"(medians {100 * distinct.OursMedian / same.OursMedian:F0} %; asked for 95 %).");
             text.AppendLine();
         }
     }

@@ -10,7 +10,9 @@ public static class AdapterWorkload
     /// <param name="popularity">How they spread.</param>
     /// <param name="requests">Requests to deal to.</param>
     /// <param name="adapters">Adapters that exist; the requests share these when the shape asks for more.</param>
-    /// <param name="seed">Of the order in which they are dealt, so that requests of an adapter do not lie side by side.</param>
+    /// <param name="seed">
+    /// Of the order in which they are dealt, so that requests of an adapter do not lie side by side, and of the choice that Distinct makes.
+    /// </param>
     public static int[] Deal(AdapterPopularity popularity, int requests, int adapters, int seed)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(requests);
@@ -21,11 +23,19 @@ public static class AdapterWorkload
             AdapterPopularity.Identical => new int[requests],
             AdapterPopularity.Uniform => InTurn(requests, Math.Min(adapters, (int)Math.Ceiling(Math.Sqrt(requests)))),
             AdapterPopularity.Skewed => Skewed(requests, adapters),
-            AdapterPopularity.Distinct => InTurn(requests, adapters),
+            AdapterPopularity.Distinct => Drawn(requests, adapters, seed),
             _ => throw new ArgumentOutOfRangeException(nameof(popularity), popularity, "no such shape"),
         };
         new Random(seed).Shuffle(dealt);
         return dealt;
+    }
+
+    /// <summary>Any of those that exist, each once before one comes again: in time all of them are asked for.</summary>
+    private static int[] Drawn(int requests, int adapters, int seed)
+    {
+        int[] all = [.. Enumerable.Range(0, adapters)];
+        new Random(~seed).Shuffle(all);
+        return [.. InTurn(requests, adapters).Select(i => all[i])];
     }
 
     private static int[] InTurn(int requests, int adapters)

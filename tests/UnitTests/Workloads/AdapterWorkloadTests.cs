@@ -39,6 +39,14 @@ public sealed class AdapterWorkloadTests
         Assert.Equal(32, AdapterWorkload.Deal(AdapterPopularity.Distinct, 32, 100, seed: 1).Distinct().Count());
     }
 
+    [Fact]
+    public void Distinct_asks_for_all_adapters_in_time()
+    {
+        int[] dealt = [.. Enumerable.Range(0, 100).SelectMany(seed => AdapterWorkload.Deal(AdapterPopularity.Distinct, 16, 40, seed))];
+
+        Assert.Equal(40, dealt.Distinct().Count());
+    }
+
     [Theory]
     [InlineData(1, 1)]
     [InlineData(8, 3)]

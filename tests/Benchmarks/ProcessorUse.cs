@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 
-namespace InferenceServer.Benchmarks.Peers;
+namespace InferenceServer.Benchmarks;
 
 /// <summary>
 /// How many cores other processes used while something was measured. Both sides lose more than their share when somebody else computes,
@@ -12,6 +12,12 @@ namespace InferenceServer.Benchmarks.Peers;
 /// <param name="Timestamp">When both were read.</param>
 internal readonly record struct ProcessorUse(double BusySeconds, double OwnSeconds, long Timestamp)
 {
+    /// <summary>Cores that others may use in a measurement that counts.</summary>
+    public const double MaxOtherCores = 0.15;
+
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(300);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(8);
+
     // USER_HZ: fixed at 100 in what Linux shows to programs.
     private const double TicksPerSecond = 100;
 
@@ -27,6 +33,21 @@ internal readonly record struct ProcessorUse(double BusySeconds, double OwnSecon
         }
 
         return new ProcessorUse(Busy(File.ReadLines("/proc/stat").First()), own, Stopwatch.GetTimestamp());
+    }
+
+    /// <summary>Waits until others use little; not for ever, because a measurement is checked too.</summary>
+    /// <param name="ownProcesses">As in <see cref="Read"/>.</param>
+    public static async Task WaitForQuietAsync(params int[] ownProcesses)
+    {
+        for (TimeSpan waited = TimeSpan.Zero; waited < s_patience; waited += s_pause)
+        {
+            ProcessorUse before = Read(ownProcesses);
+            await Task.Delay(s_pause);
+            if (Read(ownProcesses).OtherCoresSince(before) < MaxOtherCores)
+            {
+                return;
+            }
+        }
     }
 
     /// <summary>Cores that others used since <paramref name="before"/>; not below 0.</summary>
