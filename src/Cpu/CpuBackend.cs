@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Adapters;
 using InferenceServer.Cpu.Kernels;
@@ -9,6 +10,7 @@ using InferenceServer.Cpu.Threading;
 using InferenceServer.Cpu.Weights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
+using InferenceServer.Tensors.Packed;
 using InferenceServer.Tensors.Steps;
 
 namespace InferenceServer.Cpu;
@@ -17,7 +19,7 @@ namespace InferenceServer.Cpu;
 /// The operations of the model on the processor's vector units and its own threads. Every operation is done when its call returns.
 /// A row's result has the same bits whatever the other rows of the call, the number of threads and the chunks of a prefill.
 /// </summary>
-public sealed unsafe class CpuBackend : IComputeBackend
+public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 {
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _scratch;
@@ -103,6 +105,20 @@ public sealed unsafe class CpuBackend : IComputeBackend
 
     public WeightMatrix CreateMatrix(int rows, int columns, WeightFormat format, string label, WeightRowReader reader) =>
         CpuWeightMatrix.Pack(rows, columns, format, label, reader, _pool.WorkerCount, _hugePages);
+
+    public string PackedLayout => string.Create(CultureInfo.InvariantCulture, $"cpu panels {PanelLayout.Version}");
+
+    public WeightMatrix CreateMatrix(PackedSection section)
+    {
+        ArgumentNullException.ThrowIfNull(section);
+        return CpuWeightMatrix.Restore(section, _pool.WorkerCount, _hugePages);
+    }
+
+    public void ReadPacked(WeightMatrix matrix, long offset, Span<byte> destination)
+    {
+        CpuWeightMatrix.Of(matrix).ReadPacked(offset, destination);
+        GC.KeepAlive(matrix);
+    }
 
     public void ReadMatrix(WeightMatrix matrix, int firstRow, Span<float> destination)
     {

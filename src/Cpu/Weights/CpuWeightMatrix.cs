@@ -8,7 +8,7 @@ using InferenceServer.Tensors;
 namespace InferenceServer.Cpu.Weights;
 
 /// <summary>A weight matrix in panels; see <see cref="PanelLayout"/> and <see cref="QuantizedPanels"/>.</summary>
-internal sealed unsafe class CpuWeightMatrix : WeightMatrix
+internal sealed unsafe partial class CpuWeightMatrix : WeightMatrix
 {
     private readonly NativeBlock _block;
 

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -171,6 +172,19 @@ internal sealed unsafe class NF4Panels : QuantizedPanels
 
     public override void Unpack(byte* codes, float* scales, int depth, float* target) =>
         Unpacking<NF4Codes>.Unpack(codes, scales, depth, target);
+
+    public override void WriteExtras(Span<byte> target)
+    {
+        BinaryPrimitives.WriteSingleLittleEndian(target, _mean);
+        MemoryMarshal.AsBytes(_groupMaxima.AsSpan()).CopyTo(target[sizeof(float)..]);
+    }
+
+    public override void ReadExtras(ReadOnlySpan<byte> source)
+    {
+        _mean = BinaryPrimitives.ReadSingleLittleEndian(source);
+        source[sizeof(float)..].CopyTo(MemoryMarshal.AsBytes(_groupMaxima.AsSpan()));
+        _scales = null;
+    }
 
     public override bool HasSameExtras(QuantizedPanels other)
     {

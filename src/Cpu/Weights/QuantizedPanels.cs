@@ -57,6 +57,18 @@ internal abstract unsafe class QuantizedPanels
     {
     }
 
+    /// <summary>Copies what is kept beside the panels, for a file of packed weights.</summary>
+    /// <param name="target"><see cref="ExtraBytes"/> bytes.</param>
+    public virtual void WriteExtras(Span<byte> target)
+    {
+    }
+
+    /// <summary>Takes back what <see cref="WriteExtras"/> gave, in place of packing.</summary>
+    /// <param name="source"><see cref="ExtraBytes"/> bytes.</param>
+    public virtual void ReadExtras(ReadOnlySpan<byte> source)
+    {
+    }
+
     /// <summary>Unpacks the scales of some blocks of a panel.</summary>
     /// <param name="panel">Number of the panel.</param>
     /// <param name="source">Its first byte.</param>

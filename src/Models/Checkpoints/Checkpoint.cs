@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Safetensors;
@@ -89,6 +92,24 @@ public sealed class Checkpoint : IDisposable
         }
 
         return new CheckpointTensor(file, entry);
+    }
+
+    /// <summary>Bytes of all files.</summary>
+    public long ByteCount => _files.Sum(file => file.ByteCount);
+
+    /// <summary>
+    /// Adds to a hash what tells this checkpoint from others: of each file the name, the time of the last change, and
+    /// <see cref="SafetensorsFile.AppendIdentity"/>.
+    /// </summary>
+    public void AppendIdentity(IncrementalHash hash)
+    {
+        ArgumentNullException.ThrowIfNull(hash);
+        foreach (SafetensorsFile file in _files)
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes(
+                string.Create(CultureInfo.InvariantCulture, $"{file.Name}\n{File.GetLastWriteTimeUtc(file.FilePath).Ticks}\n")));
+            file.AppendIdentity(hash);
+        }
     }
 
     public void Dispose() => Close(_files);

@@ -19,6 +19,9 @@ public readonly record struct CheckpointTensor(SafetensorsFile File, Safetensors
         }
     }
 
+    /// <summary>Gives back the memory of what was read; see <see cref="SafetensorsFile.Release"/>.</summary>
+    public void Release() => File.Release(Entry);
+
     /// <summary>The whole tensor.</summary>
     public float[] ReadAll()
     {

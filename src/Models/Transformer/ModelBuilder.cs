@@ -1,5 +1,6 @@
 using InferenceServer.Models.Checkpoints;
 using InferenceServer.Models.Configuration;
+using InferenceServer.Models.PackedWeights;
 using InferenceServer.Tensors;
 
 namespace InferenceServer.Models.Transformer;
@@ -11,17 +12,19 @@ internal sealed class ModelBuilder
     private readonly ModelConfig _config;
     private readonly ModelPlan _plan;
     private readonly WeightFormat _format;
+    private readonly PackedSource? _packed;
     private readonly IProgress<LoadProgress>? _progress;
     private readonly Stack<IDisposable> _made = new();
     private long _loadedBytes;
     private int _loadedModules;
 
-    public ModelBuilder(IComputeBackend backend, ModelConfig config, ModelPlan plan, WeightFormat format, IProgress<LoadProgress>? progress)
+    public ModelBuilder(IComputeBackend backend, ModelConfig config, ModelPlan plan, WeightFormat format, PackedSource? packed, IProgress<LoadProgress>? progress)
     {
         _backend = backend;
         _config = config;
         _plan = plan;
         _format = format;
+        _packed = packed;
         _progress = progress;
     }
 
@@ -32,14 +35,15 @@ internal sealed class ModelBuilder
         {
             WeightFormat whole = _format.Unquantized();
             WeightMatrix embedding = Matrix(
-                _plan.Embedding.Shape.Path, _config.VocabularySize, _config.HiddenSize, whole, _plan.Embedding.ReadRows);
+                _plan.Embedding.Shape.Path, _config.VocabularySize, _config.HiddenSize, whole, _plan.Embedding.ReadRows, _plan.Embedding.Weight);
             WeightMatrix? positions = _plan.Positions is { } tensor
                 ? Matrix(
                     "positions",
                     _config.MaxPositions,
                     _config.HiddenSize,
                     whole,
-                    (row, target) => tensor.ReadRows(row, target, transposed: false))
+                    (row, target) => tensor.ReadRows(row, target, transposed: false),
+                    tensor)
                 : null;
             DecoderLayer[] layers = [.. _plan.Layers.Select(BuildLayer)];
             Norm finalNorm = BuildNorm(_plan.FinalNorm);
@@ -93,7 +97,12 @@ internal sealed class ModelBuilder
         }
 
         WeightMatrix weight = Matrix(
-            parts[0].Shape.Path, rows, parts[0].Shape.InFeatures, format, (row, target) => ReadParts(parts, slices, row, target));
+            parts[0].Shape.Path,
+            rows,
+            parts[0].Shape.InFeatures,
+            format,
+            (row, target) => ReadParts(parts, slices, row, target),
+            [.. parts.Select(part => part.Weight)]);
         return new Linear(slices, weight, BuildBias(parts, rows));
     }
 
@@ -149,9 +158,18 @@ internal sealed class ModelBuilder
         return buffer;
     }
 
-    private WeightMatrix Matrix(string label, int rows, int columns, WeightFormat format, WeightRowReader reader)
+    private WeightMatrix Matrix(string label, int rows, int columns, WeightFormat format, WeightRowReader reader, params ReadOnlySpan<CheckpointTensor> sources)
     {
-        WeightMatrix matrix = Keep(_backend.CreateMatrix(rows, columns, format, label, reader));
+        WeightMatrix? kept = _packed?.TryRead(rows, columns, format, label);
+        WeightMatrix matrix = Keep(kept ?? _backend.CreateMatrix(rows, columns, format, label, reader));
+
+        // Packed, it is not read again: otherwise the checkpoint would take as much memory as the weights.
+        foreach (CheckpointTensor source in sources)
+        {
+            source.Release();
+        }
+
+        _packed?.Add(matrix);
         Loaded(matrix.ByteCount);
         return matrix;
     }

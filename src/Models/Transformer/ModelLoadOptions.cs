@@ -1,3 +1,4 @@
+using InferenceServer.Models.PackedWeights;
 using InferenceServer.Tensors;
 
 namespace InferenceServer.Models.Transformer;
@@ -19,6 +20,9 @@ public sealed record ModelLoadOptions
 
     /// <summary>Longest sequence in tokens; null for the model's own limit, at most <see cref="DefaultMaxModelLength"/>.</summary>
     public int? MaxModelLength { get; init; }
+
+    /// <summary>Where packed weights are kept between loads; null (the default) for nowhere.</summary>
+    public PackedWeightCache? PackedWeights { get; init; }
 
     /// <summary>Bound of the default: the rope table and block tables grow with it, while few tenants need more.</summary>
     public const int DefaultMaxModelLength = 32_768;

@@ -1,6 +1,7 @@
 using InferenceServer.Models.Checkpoints;
 using InferenceServer.Models.Configuration;
 using InferenceServer.Models.Merging;
+using InferenceServer.Models.PackedWeights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 using InferenceServer.Tensors.Steps;
@@ -16,6 +17,7 @@ public sealed class TransformerModel : IDisposable
     private readonly IComputeBackend _backend;
     private readonly Checkpoint _checkpoint;
     private readonly ModelParts _parts;
+    private readonly PackedSave? _saving;
     private readonly Workspace _workspace;
     private readonly RopeTable? _rope;
     private readonly ModuleShape _embeddingModule;
@@ -29,6 +31,7 @@ public sealed class TransformerModel : IDisposable
         ModelConfig config,
         ModelPlan plan,
         ModelLoadOptions options,
+        PackedSource? packed,
         IProgress<LoadProgress>? progress)
     {
         _backend = backend;
@@ -36,7 +39,7 @@ public sealed class TransformerModel : IDisposable
         Config = config;
         WeightFormat = options.Weights;
         MaxModelLength = ReadMaxModelLength(config, options);
-        (_parts, WeightBytes) = new ModelBuilder(backend, config, plan, options.Weights, progress).Build();
+        (_parts, WeightBytes) = new ModelBuilder(backend, config, plan, options.Weights, packed, progress).Build();
         _workspace = new Workspace(backend, config, options.MaxBatchTokens, options.MaxSampledRows);
         _rope = config.HasLearnedPositions ? null : RopeTableBuilder.Create(backend, config, MaxModelLength);
         _embeddingModule = plan.Embedding.Shape;
@@ -54,6 +57,7 @@ public sealed class TransformerModel : IDisposable
             (module, row, target) => plan.Modules[module.Index].ReadRows(row, target.Span),
             module => plan.Modules[module.Index].Bias?.ReadAll(),
             options.Weights.IsQuantized() ? UsedRowReader(backend, _parts, plan) : null);
+        _saving = packed?.Finish();
     }
 
     private TransformerModel(TransformerModel original, IComputeBackend backend, int maxBatchTokens, int maxSampledRows)
@@ -111,7 +115,9 @@ public sealed class TransformerModel : IDisposable
         Checkpoint checkpoint = Checkpoint.Open(folder);
         try
         {
-            return new TransformerModel(backend, checkpoint, config, ModelPlan.Create(checkpoint, config), options, progress);
+            ModelPlan plan = ModelPlan.Create(checkpoint, config);
+            using PackedSource? packed = PackedSource.Create(folder, backend, checkpoint, options);
+            return new TransformerModel(backend, checkpoint, config, plan, options, packed, progress);
         }
         catch (AggregateException error) when (error.InnerExceptions.Count > 0 && error.InnerExceptions[0] is ModelFormatException inner)
         {
@@ -133,6 +139,9 @@ public sealed class TransformerModel : IDisposable
 
     /// <summary>The weights and rope table on the device.</summary>
     internal ModelParts Parts => _parts;
+
+    /// <summary>The writing of packed weights for the next load; null when there is nothing to write.</summary>
+    internal PackedSave? Saving => _saving;
 
     /// <summary>The files that the weights came from, as they are.</summary>
     internal Checkpoint Checkpoint => _checkpoint;
@@ -284,6 +293,7 @@ public sealed class TransformerModel : IDisposable
             return;
         }
 
+        _saving?.Dispose();
         _parts.Dispose();
         _rope?.Cos.Dispose();
         _rope?.Sin.Dispose();

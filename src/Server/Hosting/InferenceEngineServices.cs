@@ -4,6 +4,7 @@ using InferenceServer.Engine.Adapters;
 using InferenceServer.Engine.Merging;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Models;
+using InferenceServer.Models.PackedWeights;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Server.Embedded;
 using InferenceServer.Tensors;
@@ -19,6 +20,7 @@ internal static class InferenceEngineServices
         services.AddOptions<CpuOptions>().BindConfiguration("Cpu");
         services.AddOptions<SchedulerOptions>().BindConfiguration(SchedulerOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
         services.AddOptions<EngineOptions>().BindConfiguration(EngineOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<PackedCacheOptions>().BindConfiguration(PackedCacheOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
         services.AddOptions<MergeOptions>().BindConfiguration(MergeOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
         services.AddSingleton<IComputeBackend>(provider => new CpuBackend(provider.GetRequiredService<IOptions<CpuOptions>>().Value));
         services.AddSingleton(LoadModel);
@@ -61,6 +63,18 @@ internal static class InferenceEngineServices
             MaxBatchTokens = scheduler.MaxBatchTokens,
             MaxSampledRows = scheduler.MaxRunningSequences,
             MaxModelLength = server.MaxModelLength == 0 ? null : server.MaxModelLength,
-        });
+            PackedWeights = CreatePackedCache(provider.GetRequiredService<IOptions<PackedCacheOptions>>().Value, server, log),
+        }, new LoadingLog(log, provider.GetRequiredService<TimeProvider>()));
+    }
+
+    private static PackedWeightCache? CreatePackedCache(PackedCacheOptions options, ServerOptions server, ILogger log)
+    {
+        if (options.Folder == PackedCacheOptions.Off)
+        {
+            return null;
+        }
+
+        string folder = options.Folder.Length > 0 ? options.Folder : Path.Combine(server.Data, "packed");
+        return new PackedWeightCache(Path.GetFullPath(folder), options, new PackedCacheLog(log));
     }
 }

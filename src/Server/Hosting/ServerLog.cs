@@ -54,4 +54,22 @@ internal static partial class ServerLog
 
     [LoggerMessage(11, LogLevel.Critical, "Loading failed")]
     public static partial void LoadFailed(ILogger log, Exception error);
+
+    [LoggerMessage(12, LogLevel.Information, "Loading: {Modules} of {TotalModules} modules, {Bytes} on the device, {Rate}/s")]
+    public static partial void LoadingProgress(ILogger log, int modules, int totalModules, string bytes, string rate);
+
+    [LoggerMessage(13, LogLevel.Information, "Packed weights: read {Bytes} from {File}")]
+    public static partial void PackedUsed(ILogger log, string bytes, string file);
+
+    [LoggerMessage(14, LogLevel.Warning, "Packed weights: {File} is not used, packing from the checkpoint: {Problem}")]
+    public static partial void PackedRefused(ILogger log, string file, string problem);
+
+    [LoggerMessage(15, LogLevel.Information, "Packed weights: wrote {Bytes} to {File} for the next start")]
+    public static partial void PackedSaved(ILogger log, string bytes, string file);
+
+    [LoggerMessage(16, LogLevel.Warning, "Packed weights: {File} could not be written, the next start packs again: {Problem}")]
+    public static partial void PackedNotSaved(ILogger log, string file, string problem);
+
+    [LoggerMessage(17, LogLevel.Information, "Packed weights: removed {File} ({Bytes}) to make room")]
+    public static partial void PackedEvicted(ILogger log, string file, string bytes);
 }

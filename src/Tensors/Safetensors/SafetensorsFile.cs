@@ -1,11 +1,17 @@
+using System.Buffers.Binary;
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using InferenceServer.Tensors.Safetensors.Interop;
 
 namespace InferenceServer.Tensors.Safetensors;
 
 /// <summary>A memory-mapped safetensors file: header checked on opening, data read when asked for. Safe for many readers at once.</summary>
 public sealed unsafe class SafetensorsFile : IDisposable
 {
+    private const int IdentitySamples = 64;
+    private const int IdentitySampleBytes = 4096;
+
     private readonly MemoryMappedFile? _map;
     private readonly MemoryMappedViewAccessor? _view;
     private readonly byte* _base;
@@ -31,6 +37,9 @@ public sealed unsafe class SafetensorsFile : IDisposable
 
     /// <summary>File name for messages.</summary>
     public string Name => Path.GetFileName(FilePath);
+
+    /// <summary>Length of the file.</summary>
+    public long ByteCount => _length;
 
     public SafetensorsHeader Header { get; }
 
@@ -113,6 +122,46 @@ public sealed unsafe class SafetensorsFile : IDisposable
         }
 
         return MemoryMarshal.Cast<byte, long>(Bytes(entry, 0, checked((int)entry.ByteCount))).ToArray();
+    }
+
+    /// <summary>
+    /// Adds to a hash what tells this file from others without reading all of it: its length, its header (which names every tensor with
+    /// its place) and samples of its data, spread evenly.
+    /// </summary>
+    public void AppendIdentity(IncrementalHash hash)
+    {
+        ArgumentNullException.ThrowIfNull(hash);
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        Span<byte> length = stackalloc byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64LittleEndian(length, _length);
+        hash.AppendData(length);
+        if (_map is null)
+        {
+            return;
+        }
+
+        // The header check put the start of the data inside the mapped length, and every sample starts before the last byte of it.
+        hash.AppendData(new ReadOnlySpan<byte>(_base, (int)Header.DataStart));
+        long data = _length - Header.DataStart;
+        for (int i = 0; i < IdentitySamples; i++)
+        {
+            long start = (long)((Int128)data * i / IdentitySamples);
+            hash.AppendData(new ReadOnlySpan<byte>(_base + Header.DataStart + start, (int)Math.Min(IdentitySampleBytes, data - start)));
+        }
+    }
+
+    /// <summary>
+    /// Gives the pages of a tensor back, so that what was read does not count as this process's memory; reading it again brings them back.
+    /// </summary>
+    public void Release(SafetensorsEntry entry)
+    {
+        ArgumentNullException.ThrowIfNull(entry);
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(entry.Offset + entry.ByteCount, _length);
+        if (OperatingSystem.IsLinux() && _map is not null)
+        {
+            LinuxMapping.Release(_base + entry.Offset, (nuint)entry.ByteCount);
+        }
     }
 
     public void Dispose()

@@ -49,9 +49,16 @@ internal sealed partial class ServerStart
         try
         {
             TaskCompletionSource<string> ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
-            Task reading = start.ReadAsync(process, began, ready);
+            TaskCompletionSource kept = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            Task reading = start.ReadAsync(process, began, ready, kept);
             string address = await ready.Task.WaitAsync(TimeSpan.FromMinutes(5));
             await start.GenerateAsync(address, began);
+            if (!options.Contains("off"))
+            {
+                // The next start is only fast once this one has written what it packed.
+                await kept.Task.WaitAsync(TimeSpan.FromMinutes(5));
+            }
+
             start.ReadMemory(process.Id);
             process.Kill();
             await reading;
@@ -70,7 +77,7 @@ internal sealed partial class ServerStart
 
     private static double Since(long began) => Stopwatch.GetElapsedTime(began).TotalSeconds;
 
-    private async Task ReadAsync(Process process, long began, TaskCompletionSource<string> ready)
+    private async Task ReadAsync(Process process, long began, TaskCompletionSource<string> ready, TaskCompletionSource kept)
     {
         while (await process.StandardOutput.ReadLineAsync() is { } line)
         {
@@ -81,7 +88,12 @@ internal sealed partial class ServerStart
                 Loading = now;
             }
 
-            if (!ready.Task.IsCompleted && !line.StartsWith("info:", StringComparison.Ordinal))
+            if (line.Contains("Packed weights:", StringComparison.Ordinal))
+            {
+                kept.TrySetResult();
+            }
+
+            if (!line.StartsWith("info:", StringComparison.Ordinal))
             {
                 _lines.Add(string.Create(CultureInfo.InvariantCulture, $"{now:0.000} {line.Trim()}"));
             }

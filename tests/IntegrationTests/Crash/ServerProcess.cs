@@ -24,25 +24,7 @@ internal sealed partial class ServerProcess : IDisposable
     /// <summary>Starts on a free port and waits for its "Ready" line.</summary>
     public static async Task<ServerProcess> StartAsync(string dataFolder, params string[] options)
     {
-        string program = Path.Combine(AppContext.BaseDirectory, "InferenceServer.Server.dll");
-        ProcessStartInfo start = new(
-            "dotnet",
-            [
-                program, "--model", PlaceholderModel.Folder, "--grpc", "http://127.0.0.1:0", "--http", "none", "--data", dataFolder,
-                "--weights", "f32", "--threads", "1", "--keep-versions", "100",
-                .. options,
-            ])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-
-        // Started fifty times for seconds each: code that starts fast matters more than code that runs fast.
-        start.Environment["DOTNET_TieredPGO"] = "0";
-
-        // On a machine that other processes keep busy, training of the lowest priority would hardly come to its turn.
-        start.Environment["INFERENCESERVER_Training__Niceness"] = "0";
-        Process process = Process.Start(start)!;
+        Process process = Launch(dataFolder, options);
         StringBuilder log = new();
         TaskCompletionSource<Uri> ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
         process.OutputDataReceived += (_, line) => Read(line.Data);
@@ -73,6 +55,36 @@ internal sealed partial class ServerProcess : IDisposable
                 ready.TrySetResult(new Uri(match.Groups[1].Value));
             }
         }
+    }
+
+    /// <summary>Starts on a free port and waits for nothing. Later options win over those that all tests share.</summary>
+    public static Process Launch(string dataFolder, params string[] options)
+    {
+        string program = Path.Combine(AppContext.BaseDirectory, "InferenceServer.Server.dll");
+        ProcessStartInfo start = new(
+            "dotnet",
+            [
+                program, "--model", PlaceholderModel.Folder, "--grpc", "http://127.0.0.1:0", "--http", "none", "--data", dataFolder,
+                "--weights", "f32", "--threads", "1", "--keep-versions", "100",
+                .. options,
+            ])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+
+        // Started fifty times for seconds each: code that starts fast matters more than code that runs fast.
+        start.Environment["DOTNET_TieredPGO"] = "0";
+
+        // On a machine that other processes keep busy, training of the lowest priority would hardly come to its turn.
+        start.Environment["INFERENCESERVER_Training__Niceness"] = "0";
+        if (options.Contains("--packed-cache"))
+        {
+            // The models of tests are smaller than what is worth a file otherwise.
+            start.Environment["INFERENCESERVER_PackedCache__MinimumBytes"] = "0";
+        }
+
+        return Process.Start(start)!;
     }
 
     /// <summary>SIGKILL: no handler runs, no buffer is flushed.</summary>

@@ -1,0 +1,24 @@
+using System.Runtime.InteropServices;
+
+namespace InferenceServer.Tensors.Safetensors.Interop;
+
+/// <summary>The call of libc that .NET's memory-mapped files lack; Linux only. See madvise(2).</summary>
+internal static unsafe partial class LinuxMapping
+{
+    private const int NotNeeded = 4;
+
+    /// <summary>
+    /// Takes the whole pages of a range out of this process's memory; they stay in the page cache. For mappings of files only: anonymous
+    /// memory would be lost. A refusal only costs memory, so it is not an error.
+    /// </summary>
+    public static void Release(byte* start, nuint byteCount)
+    {
+        // Rounded outwards: a neighbour's page that goes too comes back when it is read.
+        nuint page = (nuint)Environment.SystemPageSize;
+        nuint first = (nuint)start & ~(page - 1);
+        _ = MemoryAdvise((void*)first, (nuint)start + byteCount - first, NotNeeded);
+    }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int MemoryAdvise(void* address, nuint length, int advice);
+}
