@@ -3,6 +3,7 @@ using InferenceServer.Benchmarks.Kernels;
 using InferenceServer.Benchmarks.Load;
 using InferenceServer.Benchmarks.Peers;
 using InferenceServer.Benchmarks.Start;
+using InferenceServer.Benchmarks.Step;
 using InferenceServer.Benchmarks.Training;
 
 namespace InferenceServer.Benchmarks;
@@ -16,6 +17,9 @@ internal static class Program
         {
             case "kernels":
                 KernelBenchmark.Run(arguments[1..]);
+                return 0;
+            case "step":
+                StepBenchmark.Run(arguments[1..]);
                 return 0;
             case "load":
                 await LoadBenchmark.RunAsync(arguments[1..]);
@@ -37,6 +41,7 @@ internal static class Program
                 return 0;
             default:
                 Console.Error.WriteLine("usage: Benchmarks kernels [--rounds N] [--output FILE]");
+                Console.Error.WriteLine($"       Benchmarks step {StepBenchmark.Usage}");
                 Console.Error.WriteLine($"       Benchmarks load {LoadOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks peers {PeersOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks training {TrainingBenchmarkOptions.Usage}");

@@ -7,7 +7,7 @@ namespace InferenceServer.Cpu.Kernels;
 /// <summary>Copies the step's keys and values, <c>[T, K * D]</c> each, to the cache places of their positions.</summary>
 internal sealed unsafe class StoreKv : ParallelJob
 {
-    private const long SerialLimit = 1 << 15;
+    private const long SerialLimit = 1 << 12;
 
     private readonly WorkerPool _pool;
     private readonly StepState _step;
