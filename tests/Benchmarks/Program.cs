@@ -13,6 +13,20 @@ internal static class Program
 {
     private static async Task<int> Main(string[] arguments)
     {
+        try
+        {
+            return await RunAsync(arguments);
+        }
+        catch (Exception error) when (error is ArgumentException or IOException)
+        {
+            // A wrong option, or something that is not there: the message says all.
+            Console.Error.WriteLine(error.Message);
+            return 1;
+        }
+    }
+
+    private static async Task<int> RunAsync(string[] arguments)
+    {
         switch (arguments.FirstOrDefault())
         {
             case "kernels":

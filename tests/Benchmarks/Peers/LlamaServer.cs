@@ -68,13 +68,22 @@ internal sealed class LlamaServer : IDisposable
     /// <param name="newTokens">Tokens that each request generates.</param>
     public async Task<double> ServeAsync(IReadOnlyList<int> adapters, int promptTokens, int newTokens)
     {
-        JsonObject[] requests = [.. adapters.Select((adapter, number) => Request(adapter, number, promptTokens, newTokens))];
+        JsonObject[] requests = [.. adapters.Select((adapter, number) => Request(
+            adapter, [.. Enumerable.Range(0, promptTokens).Select(i => 300 + number + (100 * i))], newTokens))];
         long start = Stopwatch.GetTimestamp();
         int[] tokens = await Task.WhenAll(requests.Select(CountAsync));
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         return tokens.All(count => count == newTokens)
             ? tokens.Sum() / seconds
             : throw new InvalidOperationException($"asked llama-server for {newTokens} tokens each, got {string.Join(", ", tokens)}");
+    }
+
+    /// <summary>The most probable tokens after a prompt.</summary>
+    public async Task<int[]> GreedyAsync(int adapter, int[] prompt, int newTokens)
+    {
+        JsonObject request = Request(adapter, prompt, newTokens);
+        request["return_tokens"] = true;
+        return [.. (await CompleteAsync(request))["tokens"]!.AsArray().Select(token => (int)token!)];
     }
 
     public void Dispose()
@@ -90,11 +99,11 @@ internal sealed class LlamaServer : IDisposable
         _process.Dispose();
     }
 
-    private static JsonObject Request(int adapter, int number, int promptTokens, int newTokens)
+    private static JsonObject Request(int adapter, int[] prompt, int newTokens)
     {
         return new JsonObject
         {
-            ["prompt"] = new JsonArray([.. Enumerable.Range(0, promptTokens).Select(i => (JsonNode)(300 + number + (100 * i)))]),
+            ["prompt"] = new JsonArray([.. prompt.Select(token => (JsonNode)token)]),
             ["n_predict"] = newTokens,
             ["temperature"] = 0,
             ["ignore_eos"] = true,
@@ -105,11 +114,13 @@ internal sealed class LlamaServer : IDisposable
         };
     }
 
-    private async Task<int> CountAsync(JsonObject request)
+    private async Task<int> CountAsync(JsonObject request) => (int)(await CompleteAsync(request))["tokens_predicted"]!;
+
+    private async Task<JsonNode> CompleteAsync(JsonObject request)
     {
         using HttpResponseMessage answer = await _client.PostAsJsonAsync("/completion", request);
         string text = await answer.Content.ReadAsStringAsync();
-        return (int?)JsonNode.Parse(text)?["tokens_predicted"] ?? throw new InvalidOperationException($"llama-server: {text}");
+        return answer.IsSuccessStatusCode ? JsonNode.Parse(text)! : throw new InvalidOperationException($"llama-server: {text}");
     }
 
     private async Task WaitUntilHealthyAsync()

@@ -118,6 +118,20 @@ internal sealed class OurSide : IAsyncDisposable
             : throw new InvalidOperationException($"asked for {newTokens} tokens each, got {string.Join(", ", tokens)}");
     }
 
+    /// <summary>The most probable tokens after a prompt.</summary>
+    public async Task<int[]> GreedyAsync(string adapter, int[] prompt, int newTokens)
+    {
+        GenerationRequest request = Request(promptTokens: 1, newTokens, adapter) with { Prompt = new TokenPrompt(prompt) };
+        await using GenerationStream stream = await _engine.SubmitAsync(request);
+        List<int> tokens = [];
+        await foreach (GenerationChunk chunk in stream.ReadAllAsync())
+        {
+            tokens.AddRange(chunk.TokenIds);
+        }
+
+        return [.. tokens];
+    }
+
     public async ValueTask DisposeAsync()
     {
         _client.Dispose();

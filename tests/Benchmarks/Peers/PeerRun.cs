@@ -26,5 +26,8 @@ internal sealed record PeerRun
     /// <summary>llama.cpp's version and the library that it chose.</summary>
     public required string LlamaCpp { get; init; }
 
+    /// <summary>How many greedy tokens of tenants are the same on both sides; empty when no tenants were served.</summary>
+    public string Agreement { get; init; } = "";
+
     public static string NewId() => DateTime.UtcNow.ToString("yyyyMMdd'T'HHmmss", CultureInfo.InvariantCulture);
 }

@@ -13,6 +13,7 @@ internal static class PeersBenchmark
     private const int BatchPromptTokens = 32;
     private const int TenantPromptTokens = 8;
     private const int TenantNewTokens = 16;
+    private const int ComparedTokens = 4;
 
     public static async Task RunAsync(string[] arguments)
     {
@@ -67,9 +68,10 @@ internal static class PeersBenchmark
             ]);
         }
 
+        string agreement = "";
         if (options.What.Any(PeerWork.Tenants.Contains))
         {
-            await ServeTenantsAsync(options, ours, measurement, shape, weights);
+            agreement = await ServeTenantsAsync(options, ours, measurement, shape, weights);
         }
 
         results.Add(new PeerRun
@@ -81,11 +83,13 @@ internal static class PeersBenchmark
             Cores = Environment.ProcessorCount,
             Ours = await ours.DescribeAsync(),
             Label = options.Label,
+            Agreement = agreement,
             LlamaCpp = $"{PeersSetup.Version(options)}{(tools.Backend.Length > 0 ? ", " : "")}{tools.Backend}",
         });
     }
 
-    private static async Task ServeTenantsAsync(PeersOptions options, OurSide ours, PeerMeasurement measurement, string shape, string weights)
+    /// <returns>How far both sides answer the same.</returns>
+    private static async Task<string> ServeTenantsAsync(PeersOptions options, OurSide ours, PeerMeasurement measurement, string shape, string weights)
     {
         string[] names = [.. Enumerable.Range(0, Tenants).Select(i => string.Create(CultureInfo.InvariantCulture, $"tenant-{i}"))];
         for (int i = 0; i < Tenants; i++)
@@ -99,6 +103,7 @@ internal static class PeersBenchmark
             [.. Enumerable.Range(0, Tenants).Select(i => options.Adapter(shape, i) + ".gguf")],
             places: Tenants,
             options.Threads);
+        string agreement = await CompareAsync(ours, theirs, names, $"{shape} {weights}");
         int tokens = options.Tokens > 0 ? options.Tokens : TenantNewTokens;
         await measurement.AlternateAsync([.. PeerWork.Tenants.Where(options.What.Contains).Select(work =>
         {
@@ -112,6 +117,28 @@ internal static class PeersBenchmark
                 TheirProcess = theirs.ProcessId,
             };
         })]);
+        return agreement;
+    }
+
+    /// <summary>
+    /// Whether both sides compute the same: the first greedy tokens of the base and of every tenant. They differ after a while, and earlier the coarser
+    /// the weights are, because each side rounds in its own way.
+    /// </summary>
+    private static async Task<string> CompareAsync(OurSide ours, LlamaServer theirs, string[] names, string what)
+    {
+        int equal = 0;
+        int[] prompt = [.. Enumerable.Range(0, TenantPromptTokens).Select(i => 300 + (37 * i))];
+        HashSet<string> answers = [];
+        for (int i = -1; i < names.Length; i++)
+        {
+            int[] our = await ours.GreedyAsync(i < 0 ? "" : names[i], prompt, ComparedTokens);
+            int[] their = await theirs.GreedyAsync(i, prompt, ComparedTokens);
+            equal += our.Zip(their).TakeWhile(pair => pair.First == pair.Second).Count();
+            answers.Add(string.Join(' ', our));
+        }
+
+        int all = (names.Length + 1) * ComparedTokens;
+        return $"{what}: of the first {ComparedTokens} greedy tokens of the base and {names.Length} tenants ({answers.Count} different answers) {equal} of {all} are the same on both sides";
     }
 
     private static Func<int, Task<double[]>> Repeat(Func<Task<double>> measure) => async count =>

@@ -30,6 +30,11 @@ internal static class PeersReport
             text.AppendLine(CultureInfo.InvariantCulture, $"- {string.Join(", ", command.Select(run => run.Id))} UTC: `{command.Key}`");
         }
 
+        foreach (PeerRun run in runs.Where(run => run.Agreement.Length > 0))
+        {
+            text.AppendLine(CultureInfo.InvariantCulture, $"- {run.Agreement}");
+        }
+
         text.AppendLine();
         text.AppendLine("| shape | weights | work | ours best tokens/s | median | llama.cpp best | median | times llama.cpp, best | median of rounds | asked for | of the memory's pace | slices | dropped | others' cores |");
         text.AppendLine("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");

@@ -12,7 +12,7 @@ internal static class PeersSetup
 
     public static string Programs(PeersOptions options) => Path.Combine(options.Work, "llamacpp", "bin");
 
-    /// <exception cref="InvalidOperationException">It failed; what failed is on the error stream.</exception>
+    /// <exception cref="IOException">It failed; what failed is on the error stream.</exception>
     public static void Run(PeersOptions options)
     {
         string script = Path.Combine(AppContext.BaseDirectory, "Peers", "setup", "setup.sh");
@@ -26,7 +26,7 @@ internal static class PeersSetup
         process.WaitForExit();
         if (process.ExitCode != 0)
         {
-            throw new InvalidOperationException($"{script} ended with {process.ExitCode}; its message is above");
+            throw new IOException($"{script} ended with {process.ExitCode}; its message is above");
         }
     }
 

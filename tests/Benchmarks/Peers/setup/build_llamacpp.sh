@@ -20,7 +20,7 @@ if [ ! -d node_modules/node-llama-cpp ]; then
     rm -rf node_modules/@node-llama-cpp/linux-x64-*
 fi
 
-[ -d llama.cpp-src ] || git clone -q node_modules/node-llama-cpp/llama/gitRelease.bundle llama.cpp-src
+[ -d llama.cpp-src ] || git -c advice.detachedHead=false clone -q node_modules/node-llama-cpp/llama/gitRelease.bundle llama.cpp-src
 mkdir -p bin obj
 cp -n node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/*.so bin/ || true
 source=llama.cpp-src

@@ -5,7 +5,7 @@ SHAPES = {
     "tinyllama-1.1b": dict(hidden=2048, layers=22, heads=32, kv=4, ffn=5632, vocab=32000, ctx=2048, theta=10000.0, eps=1e-5, tied=False),
     # Qwen2.5-0.5B's sizes in Llama's architecture, with the vocabulary cut down: its 152 thousand rows would be measured and not its layers.
     "qwen-0.5b": dict(hidden=896, layers=24, heads=14, kv=2, ffn=4864, vocab=32000, ctx=4096, theta=1000000.0, eps=1e-6, tied=True),
-    "tiny-test": dict(hidden=128, layers=2, heads=4, kv=2, ffn=256, vocab=1024, ctx=512, theta=10000.0, eps=1e-5, tied=False),
+    "tiny-test": dict(hidden=128, layers=2, heads=4, kv=2, ffn=256, vocab=1024, ctx=2048, theta=10000.0, eps=1e-5, tied=False),
 }
 
 # Hugging Face's name of a projection: GGUF's name, and which dimensions are its outputs and inputs.
