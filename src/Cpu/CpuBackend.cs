@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Adapters;
+using InferenceServer.Cpu.Emitted;
 using InferenceServer.Cpu.Kernels;
 using InferenceServer.Cpu.KeyValues;
 using InferenceServer.Cpu.Memory;
@@ -25,6 +26,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
     private readonly WorkerScratch _scratch;
     private readonly StepState _step = new();
     private readonly CpuOperations _operations;
+    private readonly ProductChoice _products;
     private readonly GatherRows _gatherRows;
     private readonly StoreKv _storeKv;
     private readonly bool _hugePages;
@@ -45,15 +47,16 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
         }
 
         int bits = ChooseVectorBits(options.VectorBits);
+        _products = ProductChoice.Make(options.Products, bits);
         _pool = new WorkerPool(threads, beforeOperation);
         _hugePages = options.HugePages;
         _scratch = new WorkerScratch(threads, _hugePages);
         _operations = bits switch
         {
-            512 => new VectorOperations<Simd512, Vector512<float>>(_pool, _scratch, _step),
-            256 => new VectorOperations<Simd256, Vector256<float>>(_pool, _scratch, _step),
-            128 => new VectorOperations<Simd128, Vector128<float>>(_pool, _scratch, _step),
-            _ => new VectorOperations<SimdScalar, float>(_pool, _scratch, _step),
+            512 => new VectorOperations<Simd512, Vector512<float>>(_pool, _scratch, _step, _products.BFloat16Dots, _products.IntegerDots),
+            256 => new VectorOperations<Simd256, Vector256<float>>(_pool, _scratch, _step, _products.BFloat16Dots, _products.IntegerDots),
+            128 => new VectorOperations<Simd128, Vector128<float>>(_pool, _scratch, _step, _products.BFloat16Dots, _products.IntegerDots),
+            _ => new VectorOperations<SimdScalar, float>(_pool, _scratch, _step, null, null),
         };
         _gatherRows = new GatherRows(_pool, _scratch);
         _storeKv = new StoreKv(_pool, _step);
@@ -62,14 +65,16 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
     public string Name => "cpu";
 
     public string Description =>
-        $"cpu: {_pool.WorkerCount} threads, {_operations.VectorBits}-bit vectors, weights f32, bf16, int8 or nf4, f32 sums, "
-        + HugePages.Describe(_hugePages);
+        $"cpu: {_pool.WorkerCount} threads, {_operations.VectorBits}-bit vectors, {_products.Description}, {HugePages.Describe(_hugePages)}";
 
     /// <summary>The threads, for the operations of training.</summary>
     internal WorkerPool Pool => _pool;
 
     /// <summary>The threads' scratch memory, for the operations of training.</summary>
     internal WorkerScratch Scratch => _scratch;
+
+    /// <summary>Whether some products round their x first.</summary>
+    internal bool RoundsInputs => _products.BFloat16Dots is not null || _products.IntegerDots is not null;
 
     /// <summary>Bits of the vectors in use.</summary>
     internal int VectorBits => _operations.VectorBits;

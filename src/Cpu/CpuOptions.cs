@@ -17,4 +17,10 @@ public sealed class CpuOptions
     /// translation for each 2 MB and not for each 4 KB. False is for comparison, and for systems that are short of memory in one piece.
     /// </summary>
     public bool HugePages { get; set; } = true;
+
+    /// <summary>
+    /// How products are formed: Auto (the default), or one way forced, for tests and comparisons; a way that the processor lacks is an error.
+    /// Dots need 512-bit vectors. Each way has bits of its own, and keeps them for any batch and any number of threads.
+    /// </summary>
+    public CpuProducts Products { get; set; }
 }

@@ -1,3 +1,4 @@
+using InferenceServer.Cpu.Emitted;
 using InferenceServer.Cpu.Kernels;
 using InferenceServer.Cpu.KeyValues;
 using InferenceServer.Cpu.Memory;
@@ -23,6 +24,8 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     private readonly LayerNorm<TSimd, TVector> _layerNorm;
     private readonly MatMul<TSimd, TVector> _matMul;
     private readonly QuantizedMatMul<TSimd, TVector> _quantizedMatMul;
+    private readonly DotMatMul? _dotMatMul;
+    private readonly IntegerMatMul? _integerMatMul;
     private readonly Rope<TSimd, TVector> _rope;
     private readonly PagedAttention<TSimd, TVector> _attention;
     private readonly ApplyAdapters<TSimd, TVector> _applyAdapters;
@@ -30,7 +33,12 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     private readonly ApplyReplacedRows<TSimd, TVector> _applyReplacedRows;
     private readonly ApplyEmbeddingAdapters<TSimd, TVector> _applyEmbeddingAdapters;
 
-    public VectorOperations(WorkerPool pool, WorkerScratch scratch, StepState step)
+    /// <param name="pool">Threads.</param>
+    /// <param name="scratch">Their scratch memory.</param>
+    /// <param name="step">The running step.</param>
+    /// <param name="bfloat16Dots">Emitted kernels for bf16 weights; null for the vectors'.</param>
+    /// <param name="integerDots">Emitted kernels for quantised weights; null for the vectors'.</param>
+    public VectorOperations(WorkerPool pool, WorkerScratch scratch, StepState step, nint[]? bfloat16Dots, nint[]? integerDots)
     {
         _scale = new RowMap<TSimd, TVector, ScaleOperator<TSimd, TVector>>(pool);
         _add = new RowMap<TSimd, TVector, AddOperator<TSimd, TVector>>(pool);
@@ -40,6 +48,8 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         _layerNorm = new LayerNorm<TSimd, TVector>(pool);
         _matMul = new MatMul<TSimd, TVector>(pool, scratch);
         _quantizedMatMul = new QuantizedMatMul<TSimd, TVector>(pool, scratch);
+        _dotMatMul = bfloat16Dots is null ? null : new DotMatMul(pool, scratch, bfloat16Dots);
+        _integerMatMul = integerDots is null ? null : new IntegerMatMul(pool, scratch, integerDots);
         _rope = new Rope<TSimd, TVector>(pool, step);
         _attention = new PagedAttention<TSimd, TVector>(pool, scratch, step);
         _applyAdapters = new ApplyAdapters<TSimd, TVector>(pool, scratch);
@@ -56,6 +66,8 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         _applyAdapters.Dispose();
         _matMul.Dispose();
         _quantizedMatMul.Dispose();
+        _dotMatMul?.Dispose();
+        _integerMatMul?.Dispose();
     }
 
     public override void Scale(float factor, TensorView y)
@@ -111,7 +123,18 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     {
         if (weight.Quantized is { } panels)
         {
-            _quantizedMatMul.Run(x, weight, panels, y);
+            if (_integerMatMul is not null)
+            {
+                _integerMatMul.Run(x, weight, panels, y);
+            }
+            else
+            {
+                _quantizedMatMul.Run(x, weight, panels, y);
+            }
+        }
+        else if (weight.Format == WeightFormat.BF16 && _dotMatMul is not null)
+        {
+            _dotMatMul.Run(x, weight, y);
         }
         else
         {

@@ -43,14 +43,14 @@ internal unsafe interface IQuantizedCodes
         where TVector : struct;
 }
 
-/// <summary>Signed bytes, the 32 outputs of an input side by side.</summary>
+/// <summary>Signed bytes, two successive inputs of an output beside each other.</summary>
 internal readonly unsafe struct Int8Codes : IQuantizedCodes
 {
     public static int BlockDepth => GroupInt8.GroupSize;
 
     public static int StepBytes => IQuantizedCodes.StepDepth * PanelLayout.Width;
 
-    public static int ColumnBytes => sizeof(sbyte);
+    public static int ColumnBytes => sizeof(short);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Begin<TSimd, TVector>(byte* step)
@@ -60,7 +60,11 @@ internal readonly unsafe struct Int8Codes : IQuantizedCodes
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Values<TSimd, TVector>(float* table, TVector bits, byte* step, int k)
         where TSimd : struct, ISimd<TVector>
-        where TVector : struct => TSimd.LoadSBytes((sbyte*)step + (k * PanelLayout.Width));
+        where TVector : struct
+    {
+        short* pair = (short*)step + (k / 2 * PanelLayout.Width);
+        return k % 2 == 0 ? TSimd.LoadSBytePairsFirst(pair) : TSimd.LoadSBytePairsSecond(pair);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TVector Next<TSimd, TVector>(TVector bits)

@@ -37,8 +37,11 @@ internal unsafe interface ISimd<TVector>
     /// <summary>From <see cref="Count"/> pairs of bf16, the second of each pair: already in the high half, only the first is masked away.</summary>
     static abstract TVector LoadPairsSecond(uint* source);
 
-    /// <summary>Loads <see cref="Count"/> signed bytes and turns them into floats, which is exact.</summary>
-    static abstract TVector LoadSBytes(sbyte* source);
+    /// <summary>From <see cref="Count"/> pairs of signed bytes, the first of each pair as a float, which is exact.</summary>
+    static abstract TVector LoadSBytePairsFirst(short* source);
+
+    /// <summary>From <see cref="Count"/> pairs of signed bytes, the second of each pair as a float.</summary>
+    static abstract TVector LoadSBytePairsSecond(short* source);
 
     /// <summary>By lane: the entry of a table of 16 floats that the lowest 4 of the lane's 32 bits name; the other bits are ignored.</summary>
     static abstract TVector LookUp(float* table, TVector bits);

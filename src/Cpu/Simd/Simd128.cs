@@ -36,12 +36,10 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
     public static Vector128<float> LoadPairsSecond(uint* source) => (Vector128.Load(source) & Vector128.Create(0xffff0000u)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> LoadSBytes(sbyte* source)
-    {
-        // Four bytes: loading a whole vector could pass the end of the data.
-        Vector128<sbyte> packed = Vector128.CreateScalar(Unsafe.ReadUnaligned<uint>(source)).AsSByte();
-        return Vector128.ConvertToSingle(Vector128.WidenLower(Vector128.WidenLower(packed)));
-    }
+    public static Vector128<float> LoadSBytePairsFirst(short* source) => Vector128.ConvertToSingle((LoadShorts(source) << 24) >> 24);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> LoadSBytePairsSecond(short* source) => Vector128.ConvertToSingle(LoadShorts(source) >> 8);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> LookUp(float* table, Vector128<float> bits)
@@ -101,5 +99,12 @@ internal readonly unsafe struct Simd128 : ISimd<Vector128<float>>
         float low = MathF.Max(value.GetElement(0), value.GetElement(1));
         float high = MathF.Max(value.GetElement(2), value.GetElement(3));
         return MathF.Max(low, high);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<int> LoadShorts(short* source)
+    {
+        // Four of them: loading a whole vector could pass the end of the data.
+        return Vector128.WidenLower(Vector128.CreateScalar(Unsafe.ReadUnaligned<ulong>(source)).AsInt16());
     }
 }

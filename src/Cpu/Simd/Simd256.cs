@@ -36,15 +36,10 @@ internal readonly unsafe struct Simd256 : ISimd<Vector256<float>>
     public static Vector256<float> LoadPairsSecond(uint* source) => (Vector256.Load(source) & Vector256.Create(0xffff0000u)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> LoadSBytes(sbyte* source)
-    {
-        if (Avx2.IsSupported)
-        {
-            return Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32(source));
-        }
+    public static Vector256<float> LoadSBytePairsFirst(short* source) => Vector256.ConvertToSingle((LoadShorts(source) << 24) >> 24);
 
-        return Vector256.Create(Simd128.LoadSBytes(source), Simd128.LoadSBytes(source + 4));
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> LoadSBytePairsSecond(short* source) => Vector256.ConvertToSingle(LoadShorts(source) >> 8);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> LookUp(float* table, Vector256<float> bits)
@@ -110,5 +105,12 @@ internal readonly unsafe struct Simd256 : ISimd<Vector256<float>>
     {
         Vector128<float> half = Vector128.Max(value.GetLower(), value.GetUpper());
         return Simd128.Largest(half);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> LoadShorts(short* source)
+    {
+        (Vector128<int> low, Vector128<int> high) = Vector128.Widen(Vector128.Load(source));
+        return Vector256.Create(low, high);
     }
 }

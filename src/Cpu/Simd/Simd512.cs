@@ -36,16 +36,10 @@ internal readonly unsafe struct Simd512 : ISimd<Vector512<float>>
     public static Vector512<float> LoadPairsSecond(uint* source) => (Vector512.Load(source) & Vector512.Create(0xffff0000u)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> LoadSBytes(sbyte* source)
-    {
-        Vector128<sbyte> packed = Vector128.Load(source);
-        if (Avx512F.IsSupported)
-        {
-            return Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(packed));
-        }
+    public static Vector512<float> LoadSBytePairsFirst(short* source) => Vector512.ConvertToSingle((LoadShorts(source) << 24) >> 24);
 
-        return Vector512.Create(Simd256.LoadSBytes(source), Simd256.LoadSBytes(source + 8));
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadSBytePairsSecond(short* source) => Vector512.ConvertToSingle(LoadShorts(source) >> 8);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> LookUp(float* table, Vector512<float> bits)
@@ -108,5 +102,12 @@ internal readonly unsafe struct Simd512 : ISimd<Vector512<float>>
     {
         Vector256<float> half = Vector256.Max(value.GetLower(), value.GetUpper());
         return Simd256.Largest(half);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> LoadShorts(short* source)
+    {
+        (Vector256<int> low, Vector256<int> high) = Vector256.Widen(Vector256.Load(source));
+        return Vector512.Create(low, high);
     }
 }

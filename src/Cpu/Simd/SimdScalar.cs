@@ -33,7 +33,10 @@ internal readonly unsafe struct SimdScalar : ISimd<float>
     public static float LoadPairsSecond(uint* source) => BitConverter.UInt32BitsToSingle(*source & 0xffff0000);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float LoadSBytes(sbyte* source) => *source;
+    public static float LoadSBytePairsFirst(short* source) => (sbyte)*source;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float LoadSBytePairsSecond(short* source) => *source >> 8;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float LookUp(float* table, float bits) => table[BitConverter.SingleToUInt32Bits(bits) & 15];

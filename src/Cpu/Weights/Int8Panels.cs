@@ -6,7 +6,7 @@ using InferenceServer.Tensors.Quantization;
 
 namespace InferenceServer.Cpu.Weights;
 
-/// <summary><see cref="GroupInt8"/> in panels: a block is <c>[32 inputs][32 outputs]</c> signed bytes, its scales 32 bf16.</summary>
+/// <summary><see cref="GroupInt8"/> in panels: a block is <c>[16 pairs of inputs][32 outputs][2]</c> signed bytes, its scales 32 bf16.</summary>
 internal sealed unsafe class Int8Panels : QuantizedPanels
 {
     public Int8Panels(int rows, int columns)
@@ -26,10 +26,10 @@ internal sealed unsafe class Int8Panels : QuantizedPanels
                 int depth = Math.Min(GroupInt8.GroupSize, Columns - first);
                 Scales(target)[(block * PanelLayout.Width) + n] =
                     GroupInt8.Encode(new ReadOnlySpan<float>(row + first, depth), new Span<sbyte>(codes, depth));
-                sbyte* to = (sbyte*)target + ((nint)block * BlockBytes) + n;
+                sbyte* to = (sbyte*)target + ((nint)block * BlockBytes);
                 for (int k = 0; k < depth; k++)
                 {
-                    to[k * PanelLayout.Width] = codes[k];
+                    to[Place(k, n)] = codes[k];
                 }
             }
         }
@@ -51,16 +51,19 @@ internal sealed unsafe class Int8Panels : QuantizedPanels
     public override void ReadRow(int panel, byte* source, int column, float* target)
     {
         ushort* scales = Scales(source) + column;
-        sbyte* codes = (sbyte*)source + column;
+        sbyte* codes = (sbyte*)source;
         for (int k = 0; k < Columns; k++)
         {
-            // A block is 32 inputs of 32 bytes, so that input k is 32 k bytes from the start.
-            target[k] = codes[(nint)k * PanelLayout.Width] * BFloat16.ToSingle(scales[k / GroupInt8.GroupSize * PanelLayout.Width]);
+            target[k] = codes[Place(k, column)] * BFloat16.ToSingle(scales[k / GroupInt8.GroupSize * PanelLayout.Width]);
         }
     }
 
     public override void Unpack(byte* codes, float* scales, int depth, float* target) =>
         Unpacking<Int8Codes>.Unpack(codes, scales, depth, target);
 
-    private ushort* Scales(byte* panel) => (ushort*)(panel + ((nint)BlockCount * BlockBytes));
+    /// <summary>Where the code of an input and an output lies; blocks follow each other without a gap.</summary>
+    private static nint Place(int k, int column) => ((nint)(k / 2) * 2 * PanelLayout.Width) + (column * 2) + (k % 2);
+
+    /// <summary>The scales of a panel.</summary>
+    public ushort* Scales(byte* panel) => (ushort*)(panel + ((nint)BlockCount * BlockBytes));
 }

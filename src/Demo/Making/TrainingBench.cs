@@ -16,7 +16,7 @@ internal sealed class TrainingBench : IDisposable
     public TrainingBench(string folder, int threads)
     {
         Folder = folder;
-        Backend = new CpuBackend(new CpuOptions { ThreadCount = threads });
+        Backend = new CpuBackend(new CpuOptions { ThreadCount = threads, Products = CpuProducts.Vectors });
         Operations = CpuTraining.Create(Backend);
         Model = LanguageModel.Load(
             folder,

@@ -92,7 +92,8 @@ public sealed class TrainingEvaluations(
         long start = Stopwatch.GetTimestamp();
         Dataset all = data.Read(path, model);
         Dataset judged = data.HeldOutShare > 0 ? data.Split(all).HeldOut : all;
-        using CpuBackend backend = new(new CpuOptions { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits });
+        CpuOptions own = new() { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits, Products = CpuProducts.Vectors };
+        using CpuBackend backend = new(own);
         string subject = adapter?.Label ?? "the base";
         try
         {

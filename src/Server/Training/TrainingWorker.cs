@@ -159,7 +159,7 @@ public sealed class TrainingWorker(
             try
             {
                 LowPriority.Enter(options.Value.Niceness);
-                CpuOptions own = new() { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits };
+                CpuOptions own = new() { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits, Products = CpuProducts.Vectors };
                 using CpuBackend backend = new(own, gate.Pass);
                 using ITrainingBackend operations = CpuTraining.Create(backend);
                 work(backend, operations);

@@ -18,7 +18,8 @@ internal static class KernelBenchmark
         int rounds = int.Parse(CommandLine.Option(arguments, "--rounds") ?? "60", CultureInfo.InvariantCulture);
         string? output = CommandLine.Option(arguments, "--output");
         string? only = CommandLine.Option(arguments, "--only");
-        using CpuBackend backend = new(new CpuOptions());
+        CpuProducts products = Enum.Parse<CpuProducts>(CommandLine.Option(arguments, "--products") ?? nameof(CpuProducts.Auto), ignoreCase: true);
+        using CpuBackend backend = new(new CpuOptions { Products = products });
         using ReadBandwidth bandwidth = new(Environment.ProcessorCount, BandwidthBytes, BandwidthSliceBytes);
         Measurement ceiling = new("read bandwidth", BandwidthSliceBytes, 0, bandwidth.ReadSlice);
         List<Measurement> measurements = [ceiling];

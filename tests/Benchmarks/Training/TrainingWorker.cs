@@ -28,7 +28,7 @@ internal static class TrainingWorker
             MaxSequences = tokens.Length,
             GradientCheckpointing = arguments.Contains("--checkpointing"),
         };
-        using CpuBackend backend = new(new CpuOptions { ThreadCount = CommandLine.Number(arguments, "--threads", 0, least: 0) });
+        using CpuBackend backend = new(new CpuOptions { ThreadCount = CommandLine.Number(arguments, "--threads", 0, least: 0), Products = CpuProducts.Vectors });
         using ITrainingBackend operations = CpuTraining.Create(backend);
         using TransformerModel model = TransformerModel.Load(
             Required(arguments, "--model"), backend, new ModelLoadOptions { Weights = WeightFormat.F32, MaxBatchTokens = 1, MaxSampledRows = 1 });

@@ -34,7 +34,7 @@ public sealed class EvaluationTests(TrainingBase tiny) : IClassFixture<TrainingB
         new TinyLora { Rank = 4, Targets = ["q_proj", "v_proj", "down_proj"] }.Write(folder.Path, tiny.Model);
         await using RunningServer server = await tiny.ServeAsync();
         await server.Client.Adapters.UploadFolderAsync("tenant", folder.Path);
-        using CpuBackend backend = new(new CpuOptions { ThreadCount = 1 });
+        using CpuBackend backend = new(new CpuOptions { ThreadCount = 1, Products = CpuProducts.Vectors });
         using ITrainingBackend operations = CpuTraining.Create(backend);
         using LanguageModel model = Load(tiny.Folder, backend);
         AdapterWeights? weights = adapter.Length > 0 ? new PeftImporter(model.Transformer.Shape).Import(folder.Path, adapter).Weights : null;

@@ -11,5 +11,8 @@ internal static class CpuTestBackend
         Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : Vector128.IsHardwareAccelerated ? 128 : 32;
 
     public static IComputeBackend Create(int vectorBits, int threads) =>
-        new CpuBackend(new CpuOptions { ThreadCount = threads, VectorBits = Math.Min(vectorBits, WidestBits) });
+        new CpuBackend(new CpuOptions
+        {
+            ThreadCount = threads, VectorBits = Math.Min(vectorBits, WidestBits), Products = CpuProducts.Vectors,
+        });
 }

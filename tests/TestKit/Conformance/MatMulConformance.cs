@@ -7,6 +7,15 @@ namespace InferenceServer.TestKit.Conformance;
 /// <summary>Weight matrices and their product.</summary>
 public abstract class MatMulConformance : BackendConformance
 {
+    /// <summary>What x becomes before it meets weights of that format.</summary>
+    protected virtual HostTensor Multiplied(HostTensor x, WeightFormat format) => x;
+
+    /// <summary>What the error of a weight is measured by: its own size.</summary>
+    protected virtual HostTensor Sizes(HostTensor kept, WeightFormat format) => kept.Absolute();
+
+    /// <summary>Error allowed, as a part of the sum of all products' sizes.</summary>
+    protected virtual double Tolerance(WeightFormat format) => 1e-6;
+
     [Theory]
     [InlineData(WeightFormat.F32)]
     [InlineData(WeightFormat.BF16)]
@@ -28,9 +37,9 @@ public abstract class MatMulConformance : BackendConformance
 
                     float[] y = Run(Backend, x, rows, outputs, (input, output) => Backend.MatMul(input, matrix, output));
 
-                    double[] scale = Reference.MatMul(x.Absolute(), kept.Absolute());
+                    double[] scale = Reference.MatMul(x.Absolute(), Sizes(kept, format));
                     string what = $"{format} [{rows}, {inputs}] x [{outputs}, {inputs}]";
-                    Closeness.AssertCloseByScale(Reference.MatMul(x, kept), scale, y, 1e-6, what);
+                    Closeness.AssertCloseByScale(Reference.MatMul(Multiplied(x, format), kept), scale, y, Tolerance(format), what);
                 }
             }
         }

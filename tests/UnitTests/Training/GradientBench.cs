@@ -16,7 +16,7 @@ internal sealed class GradientBench : IDisposable
 
     public GradientBench(int threads = 2, int vectorBits = 0)
     {
-        Backend = new CpuBackend(new CpuOptions { ThreadCount = threads, VectorBits = vectorBits });
+        Backend = new CpuBackend(new CpuOptions { ThreadCount = threads, VectorBits = vectorBits, Products = CpuProducts.Vectors });
         Training = CpuTraining.Create(Backend);
     }
 

@@ -32,7 +32,7 @@ public sealed class RouterBench : IDisposable
     public RouterBench()
     {
         new TinyLlama { Seed = 7 }.Write(ModelFolder);
-        Backend = new CpuBackend(new CpuOptions { ThreadCount = 1 });
+        Backend = new CpuBackend(new CpuOptions { ThreadCount = 1, Products = CpuProducts.Vectors });
         _operations = CpuTraining.Create(Backend);
         Model = TransformerModel.Load(
             ModelFolder, Backend, new ModelLoadOptions { Weights = WeightFormat.F32, MaxBatchTokens = 128, MaxSampledRows = 128 });

@@ -24,7 +24,7 @@ internal sealed class RunBench : IDisposable
     /// <param name="learningRate">Its rate.</param>
     public RunBench(string? config, OptimizerKind optimizer = OptimizerKind.AdamW, double learningRate = 5e-3)
     {
-        Backend = new CpuBackend(new CpuOptions { ThreadCount = 1 });
+        Backend = new CpuBackend(new CpuOptions { ThreadCount = 1, Products = CpuProducts.Vectors });
         _operations = CpuTraining.Create(Backend);
         Model = TransformerModel.Load(
             s_base, Backend, new ModelLoadOptions { Weights = WeightFormat.F32, MaxBatchTokens = 64, MaxSampledRows = 64 });

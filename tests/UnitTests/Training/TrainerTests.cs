@@ -178,7 +178,7 @@ public sealed class TrainerTests : IDisposable
         float[] merged = bench.Serve(null);
 
         // Its own backend, as beside a serving one.
-        using CpuBackend other = new(new CpuOptions { ThreadCount = 2 });
+        using CpuBackend other = new(new CpuOptions { ThreadCount = 2, Products = CpuProducts.Vectors });
         using ITrainingBackend operations = CpuTraining.Create(other);
         using Trainer trainer = Trainer.ForAdapter(bench.Model, other, operations, Bench.Recipe(Lora), Bench.Options);
         double loss = trainer.ComputeGradients(Bench.Batch);

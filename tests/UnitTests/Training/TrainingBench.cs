@@ -31,7 +31,7 @@ internal sealed class TrainingBench : IDisposable
 
     public TrainingBench(int threads = 2, WeightFormat format = WeightFormat.F32, string? folder = null)
     {
-        Backend = new CpuBackend(new CpuOptions { ThreadCount = threads });
+        Backend = new CpuBackend(new CpuOptions { ThreadCount = threads, Products = CpuProducts.Vectors });
         Operations = CpuTraining.Create(Backend);
         Model = TransformerModel.Load(
             folder ?? BaseFolder, Backend, new ModelLoadOptions { Weights = format, MaxBatchTokens = 64, MaxSampledRows = 64 });

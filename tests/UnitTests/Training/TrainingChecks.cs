@@ -41,7 +41,7 @@ internal sealed class TrainingChecks(string root)
     public void Case(string folder)
     {
         using ExpectedTensors expected = new(folder);
-        using CpuBackend backend = new(new CpuOptions());
+        using CpuBackend backend = new(new CpuOptions { Products = CpuProducts.Vectors });
         using ITrainingBackend operations = CpuTraining.Create(backend);
         string baseFolder = Path.Combine(root, "fixtures", expected.Case.GetProperty("base").GetString()!);
         using TransformerModel model = TransformerModel.Load(

@@ -47,7 +47,7 @@ public sealed class WholeModelTests(ITestOutputHelper output)
 
     private static void Check(string folder)
     {
-        using CpuBackend backend = new(new CpuOptions());
+        using CpuBackend backend = new(new CpuOptions { Products = CpuProducts.Vectors });
         using ITrainingBackend operations = CpuTraining.Create(backend);
         using TransformerModel model = TransformerModel.Load(
             folder, backend, new ModelLoadOptions { Weights = WeightFormat.F32, MaxBatchTokens = 64, MaxSampledRows = 64 });

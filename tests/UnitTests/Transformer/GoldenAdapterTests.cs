@@ -15,6 +15,10 @@ public sealed class GoldenAdapterTests(ITestOutputHelper output)
         GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.Adapter);
 
     [GoldenFact]
+    public void Every_adapter_stays_near_its_logits_in_bf16() =>
+        GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.InBFloat16);
+
+    [GoldenFact]
     public void Every_adapter_can_be_merged_in_bf16_beside_other_tenants() =>
         GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.MergedInBFloat16);
 

@@ -12,9 +12,9 @@ internal sealed class GoldenModel : IDisposable
 {
     private readonly Dictionary<string, DeviceAdapter> _adapters = new(StringComparer.Ordinal);
 
-    public GoldenModel(string folder, WeightFormat format = WeightFormat.F32)
+    public GoldenModel(string folder, WeightFormat format = WeightFormat.F32, CpuProducts products = CpuProducts.Auto)
     {
-        Backend = new CpuBackend(new CpuOptions());
+        Backend = new CpuBackend(new CpuOptions { Products = products });
         Model = TransformerModel.Load(folder, Backend, new ModelLoadOptions { Weights = format, MaxBatchTokens = 256, MaxSampledRows = 256 });
         Harness = new ModelHarness(Model, Backend);
     }

@@ -23,7 +23,7 @@ internal sealed class QuantizedChecks(ITestOutputHelper output)
         HarnessSequence[] batch = [.. Enumerable.Range(0, expected.Count("seq")).Select(i => new HarnessSequence(expected.Ints($"seq{i}.input_ids")))];
         double[] errors = [.. new[] { WeightFormat.Int8, WeightFormat.NF4 }.Select(format =>
         {
-            using GoldenModel quantized = new(folder, format);
+            using GoldenModel quantized = new(folder, format, CpuProducts.Vectors);
             float[][] logits = quantized.Harness.Logits(batch);
 
             Assert.Equal(UnpackedLogits(folder, format, batch), logits);
@@ -38,7 +38,7 @@ internal sealed class QuantizedChecks(ITestOutputHelper output)
 
     private static float[][] UnpackedLogits(string folder, WeightFormat format, HarnessSequence[] batch)
     {
-        using CpuBackend inner = new(new CpuOptions());
+        using CpuBackend inner = new(new CpuOptions { Products = CpuProducts.Vectors });
         using HookedBackend backend = new(inner)
         {
             PackMatrix = (rows, columns, kept, label, reader) =>

@@ -18,6 +18,18 @@ public sealed class SmallGoldenTests(ITestOutputHelper output)
         GoldenCases.RunFolders(output, "fixtures/bases/*", new QuantizedChecks(output).Base, s_root);
 
     [Fact]
+    public void Bases_stay_near_their_logits_in_bf16() =>
+        GoldenCases.RunFolders(output, "fixtures/bases/*", ServedChecks.BaseInBFloat16, s_root);
+
+    [Fact]
+    public void Quantised_bases_lose_what_their_weights_lost() =>
+        GoldenCases.RunFolders(output, "fixtures/bases/*", new ServedChecks(output).BaseQuantised, s_root);
+
+    [Fact]
+    public void Adapters_stay_near_their_logits_in_bf16() =>
+        GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.InBFloat16, s_root);
+
+    [Fact]
     public void Adapters_give_their_logits_and_greedy_tokens_unmerged_and_merged() =>
         GoldenCases.RunFolders(output, "fixtures/adapters/*/*", s_checks.Adapter, s_root);
 

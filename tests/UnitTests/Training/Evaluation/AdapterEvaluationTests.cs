@@ -96,7 +96,7 @@ public sealed class AdapterEvaluationTests
     private static EvaluationResult Measure(
         TrainingBench bench, IReadOnlyList<SupervisedSequence> samples, string? folder, int maxBatchTokens = 256)
     {
-        using CpuBackend backend = new(new CpuOptions { ThreadCount = 1 });
+        using CpuBackend backend = new(new CpuOptions { ThreadCount = 1, Products = CpuProducts.Vectors });
         using ITrainingBackend operations = CpuTraining.Create(backend);
         using AdapterEvaluation evaluation = new(bench.Model, backend, operations, maxBatchTokens);
         AdapterWeights? weights = folder is null ? null : new PeftImporter(bench.Model.Shape).Import(folder, "trained").Weights;

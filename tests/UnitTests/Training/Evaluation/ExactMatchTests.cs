@@ -19,7 +19,7 @@ namespace InferenceServer.UnitTests.Training.Evaluation;
 public sealed class ExactMatchTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
-    private readonly CpuBackend _backend = new(new CpuOptions { ThreadCount = 2 });
+    private readonly CpuBackend _backend = new(new CpuOptions { ThreadCount = 2, Products = CpuProducts.Vectors });
     private readonly LanguageModel _model;
 
     public ExactMatchTests()
@@ -100,7 +100,7 @@ public sealed class ExactMatchTests : IDisposable
 
     private ExactMatchResult Measure(string? adapter, IEnumerable<SampleQuestion> questions, ExactMatchOptions options)
     {
-        using CpuBackend own = new(new CpuOptions { ThreadCount = 1 });
+        using CpuBackend own = new(new CpuOptions { ThreadCount = 1, Products = CpuProducts.Vectors });
         return ExactMatch.OfFolder(_model, own, adapter, questions, options);
     }
 

@@ -18,7 +18,7 @@ public sealed class JobBench : IDisposable
         """{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "lora_dropout": 0.1, "target_modules": ["q_proj", "down_proj"]}""";
 
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("jobs-");
-    private readonly CpuBackend _backend = new(new CpuOptions { ThreadCount = 1 });
+    private readonly CpuBackend _backend = new(new CpuOptions { ThreadCount = 1, Products = CpuProducts.Vectors });
     private readonly ITrainingBackend _operations;
     private readonly AdapterCatalog _catalog;
     private int _folders;

@@ -1,0 +1,161 @@
+using InferenceServer.Cpu.Kernels;
+using InferenceServer.Cpu.Memory;
+using InferenceServer.Cpu.Threading;
+using InferenceServer.Cpu.Weights;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Quantization;
+
+namespace InferenceServer.Cpu.Emitted;
+
+/// <summary>
+/// <c>y = x W^T</c> with quantised W by <see cref="IntegerDotKernels"/>: x becomes 16-bit integers first; each depth block of 32 inputs is
+/// summed exactly, the blocks in f32 in their order.
+/// </summary>
+/// <remarks>
+/// Work is cut into pairs of panels (64 outputs) times groups of rows. A few rows stream the codes past once. More take them in pieces that
+/// stay in the first-level cache while blocks of six rows pass over them, the first of which asks for the next piece.
+/// </remarks>
+internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
+{
+    private const int PanelsPerItem = 2;
+    private const int ItemWidth = IntegerDotKernels.ResultStride;
+    private const int RowsPerItem = 96;
+
+    /// <summary>Inputs whose scales are unpacked at once for a few rows (NF4).</summary>
+    private const int FewRowsDepth = 4096;
+
+    /// <summary>Inputs of a piece for more rows.</summary>
+    private const int PieceDepth = 256;
+
+    /// <summary>How far ahead a stream of codes is asked for.</summary>
+    private const int PrefetchBytes = 4096;
+
+    private const int TileFloats = RowsPerItem * ItemWidth;
+    private const int ScaleFloats = PanelsPerItem * FewRowsDepth / NormalFloat4.BlockSize * PanelLayout.Width;
+
+    /// <summary>Multiplications below which waking another thread costs more than it brings.</summary>
+    private const long SerialLimit = 1 << 18;
+
+    private readonly WorkerPool _pool;
+    private readonly WorkerScratch _scratch;
+    private readonly nint[] _kernels;
+    private readonly QuantizeRows _quantize;
+    private CpuWeightMatrix? _weight;
+    private QuantizedPanels? _panels;
+    private Rows _y;
+    private int _rows;
+    private int _rowGroups;
+    private int _rowsPerGroup;
+
+    /// <param name="pool">Threads.</param>
+    /// <param name="scratch">Their scratch memory.</param>
+    /// <param name="kernels">Entries of <see cref="IntegerDotKernels.Assemblers"/>.</param>
+    public IntegerMatMul(WorkerPool pool, WorkerScratch scratch, nint[] kernels)
+    {
+        _pool = pool;
+        _scratch = scratch;
+        _kernels = kernels;
+        _quantize = new QuantizeRows(pool);
+    }
+
+    private IntegerSource Source => _weight!.Format == WeightFormat.Int8 ? IntegerSource.Int8 : IntegerSource.NF4;
+
+    public void Run(TensorView x, CpuWeightMatrix weight, QuantizedPanels panels, TensorView y)
+    {
+        _weight = weight;
+        _panels = panels;
+        _y = new Rows(y);
+        _rows = x.Rows;
+        _quantize.Run(
+            new Rows(x), x.Rows, x.Columns, panels.BlockDepth, IntegerWeights.Unit(weight.Format), IntegerWeights.Order(weight.Format));
+        _rowGroups = (_rows + RowsPerItem - 1) / RowsPerItem;
+        _rowsPerGroup = (_rows + _rowGroups - 1) / _rowGroups;
+        int panelPairs = (weight.PanelCount + PanelsPerItem - 1) / PanelsPerItem;
+        bool parallel = (long)_rows * weight.Rows * weight.Columns >= SerialLimit;
+        _pool.Run(this, panelPairs * _rowGroups, parallel);
+        _weight = null;
+        _panels = null;
+    }
+
+    public void Dispose() => _quantize.Dispose();
+
+    public override void Execute(int item, int worker)
+    {
+        // Row groups of the same panels follow each other, so that the panels are still in the cache.
+        CpuWeightMatrix weight = _weight!;
+        int firstPanel = item / _rowGroups * PanelsPerItem;
+        int firstRow = item % _rowGroups * _rowsPerGroup;
+        int rows = Math.Min(_rowsPerGroup, _rows - firstRow);
+        float* tile = _scratch.Get(worker, TileFloats + ScaleFloats);
+        DotArguments arguments = new()
+        {
+            XStride = _quantize.Stride * sizeof(short),
+            XScaleStride = _quantize.ScaleStride * sizeof(float),
+            CStride = ItemWidth * sizeof(float),
+            Values = IntegerWeights.Values,
+        };
+        bool few = rows <= IntegerDotKernels.MaxRows;
+        int blockDepth = _panels!.BlockDepth;
+        int depth = !few ? PieceDepth : weight.Format == WeightFormat.NF4 ? FewRowsDepth : _panels.BlockCount * blockDepth;
+        for (int block = 0; block < _panels.BlockCount; block += depth / blockDepth)
+        {
+            arguments.Blocks = Math.Min(depth / blockDepth, _panels.BlockCount - block);
+            arguments.Resume = block > 0 ? 1 : 0;
+            MultiplyPiece(&arguments, firstPanel, block, firstRow, rows, tile);
+        }
+
+        int firstColumn = firstPanel * PanelLayout.Width;
+        int width = Math.Min(ItemWidth, weight.Rows - firstColumn);
+        for (int row = 0; row < rows; row++)
+        {
+            float* y = _y.At(firstRow + row) + firstColumn;
+            new ReadOnlySpan<float>(tile + (row * ItemWidth), width).CopyTo(new Span<float>(y, width));
+        }
+    }
+
+    private void MultiplyPiece(DotArguments* arguments, int firstPanel, int block, int firstRow, int rows, float* tile)
+    {
+        // Where the second panel is missing the first stands in, for columns of the tile that nobody reads.
+        float* scales = tile + TileFloats;
+        int secondPanel = Math.Min(firstPanel + 1, _weight!.PanelCount - 1);
+        arguments->B0 = Codes(firstPanel, block);
+        arguments->B1 = Codes(secondPanel, block);
+        arguments->BScales = Scales(firstPanel, block, (int)arguments->Blocks, scales);
+        arguments->B1Scales = Scales(secondPanel, block, (int)arguments->Blocks, scales + (ScaleFloats / 2));
+        nint ahead = rows <= IntegerDotKernels.MaxRows ? PrefetchBytes : arguments->Blocks * QuantizedPanels.BlockBytes;
+        arguments->Prefetch0 = arguments->B0 + ahead;
+        arguments->Prefetch1 = arguments->B1 + ahead;
+        MultiplyRows(arguments, firstRow, rows, block, tile);
+    }
+
+    private byte* Codes(int panel, int block) => _weight!.Panel(panel) + ((nint)block * QuantizedPanels.BlockBytes);
+
+    /// <summary>Scales from a block on: those of int8 as they lie, those of NF4 unpacked.</summary>
+    private void* Scales(int panel, int block, int blocks, float* unpacked)
+    {
+        if (_panels is Int8Panels int8)
+        {
+            return int8.Scales(_weight!.Panel(panel)) + ((nint)block * PanelLayout.Width);
+        }
+
+        _panels!.ReadScales(panel, _weight!.Panel(panel), block, blocks, unpacked);
+        return unpacked;
+    }
+
+    /// <summary>One piece for all rows of an item, in blocks of rows of nearly equal size; the first asks for weights ahead.</summary>
+    private void MultiplyRows(DotArguments* arguments, int firstRow, int rows, int block, float* c)
+    {
+        int rowBlocks = (rows + IntegerDotKernels.MaxRows - 1) / IntegerDotKernels.MaxRows;
+        int group = block * (_panels!.BlockDepth / QuantizeRows.GroupSize);
+        int row = 0;
+        for (int i = 0; i < rowBlocks; i++)
+        {
+            int count = (rows - row + rowBlocks - i - 1) / (rowBlocks - i);
+            arguments->X = (byte*)(_quantize.Integers + ((firstRow + row) * _quantize.Stride) + (group * QuantizeRows.GroupSize));
+            arguments->XScales = _quantize.Scales + ((firstRow + row) * _quantize.ScaleStride) + group;
+            arguments->C = c + (row * ItemWidth);
+            EmittedKernels.Run(_kernels[IntegerDotKernels.Index(Source, count, prefetch: i == 0)], arguments);
+            row += count;
+        }
+    }
+}

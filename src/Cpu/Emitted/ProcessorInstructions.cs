@@ -1,0 +1,40 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+
+namespace InferenceServer.Cpu.Emitted;
+
+/// <summary>Instructions that this processor has and that .NET offers no method for, so that their kernels are emitted at run time.</summary>
+/// <remarks>Intel's Software Developer's Manual, CPUID leaf 7. Kernels follow the calling convention of x64 Linux.</remarks>
+internal static class ProcessorInstructions
+{
+    private const int FeatureLeaf = 7;
+
+    private static readonly (int Ebx, int Ecx, int Edx) s_features = Features(0);
+    private static readonly int s_moreFeatures = MoreFeatures();
+
+    /// <summary>vdpbf16ps over 512 bits: products of pairs of bf16, summed in f32.</summary>
+    public static bool HasBFloat16Dots => CanEmit && (s_moreFeatures & (1 << 5)) != 0;
+
+    /// <summary>vpdpwssd over 512 bits: products of pairs of 16-bit integers, summed in 32 bits.</summary>
+    public static bool HasIntegerDots => CanEmit && (s_features.Ecx & (1 << 11)) != 0;
+
+    // .NET says so only if the operating system keeps the wide registers too.
+    private static bool CanEmit =>
+        Avx512BW.IsSupported && OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64;
+
+    private static (int Ebx, int Ecx, int Edx) Features(int subleaf)
+    {
+        if (!X86Base.IsSupported || X86Base.CpuId(0, 0).Eax < FeatureLeaf)
+        {
+            return default;
+        }
+
+        (_, int ebx, int ecx, int edx) = X86Base.CpuId(FeatureLeaf, subleaf);
+        return (ebx, ecx, edx);
+    }
+
+    private static int MoreFeatures() =>
+        X86Base.IsSupported && X86Base.CpuId(0, 0).Eax >= FeatureLeaf && X86Base.CpuId(FeatureLeaf, 0).Eax >= 1
+            ? X86Base.CpuId(FeatureLeaf, 1).Eax
+            : 0;
+}
