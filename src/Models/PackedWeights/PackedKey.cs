@@ -7,7 +7,7 @@ using InferenceServer.Tensors;
 namespace InferenceServer.Models.PackedWeights;
 
 /// <summary>
-/// Names everything that packed weights depend on: a SHA-256 over the backend's layout, the weight format, config.json and the identity of
+/// Names everything that packed weights depend on: a SHA-256 over the backend's layout, the weight formats, config.json and the identity of
 /// the checkpoint's files.
 /// </summary>
 /// <remarks>
@@ -17,11 +17,11 @@ namespace InferenceServer.Models.PackedWeights;
 /// </remarks>
 internal static class PackedKey
 {
-    public static string Create(IPackedWeightBackend backend, Checkpoint checkpoint, WeightFormat format, ReadOnlySpan<byte> config)
+    public static string Create(IPackedWeightBackend backend, Checkpoint checkpoint, WeightFormat format, WeightFormat head, ReadOnlySpan<byte> config)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(Encoding.UTF8.GetBytes(
-            string.Create(CultureInfo.InvariantCulture, $"{backend.PackedLayout}\n{format}\n{config.Length}\n")));
+            string.Create(CultureInfo.InvariantCulture, $"{backend.PackedLayout}\n{format}\n{head}\n{config.Length}\n")));
         hash.AppendData(config);
         checkpoint.AppendIdentity(hash);
         return Convert.ToHexStringLower(hash.GetHashAndReset());

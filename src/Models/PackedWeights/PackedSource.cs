@@ -44,7 +44,7 @@ internal sealed class PackedSource : IDisposable
             packing,
             Path.GetFileName(full),
             options.Weights,
-            () => PackedKey.Create(packing, checkpoint, options.Weights, File.ReadAllBytes(Path.Combine(full, "config.json"))));
+            () => PackedKey.Create(packing, checkpoint, options.Weights, options.HeadFormat, File.ReadAllBytes(Path.Combine(full, "config.json"))));
     }
 
     /// <summary>A matrix from the file; null when it has to be packed.</summary>

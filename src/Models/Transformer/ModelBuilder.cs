@@ -12,18 +12,21 @@ internal sealed class ModelBuilder
     private readonly ModelConfig _config;
     private readonly ModelPlan _plan;
     private readonly WeightFormat _format;
+    private readonly WeightFormat _head;
     private readonly PackedSource? _packed;
     private readonly IProgress<LoadProgress>? _progress;
     private readonly Stack<IDisposable> _made = new();
     private long _loadedBytes;
     private int _loadedModules;
 
-    public ModelBuilder(IComputeBackend backend, ModelConfig config, ModelPlan plan, WeightFormat format, PackedSource? packed, IProgress<LoadProgress>? progress)
+    public ModelBuilder(
+        IComputeBackend backend, ModelConfig config, ModelPlan plan, ModelLoadOptions options, PackedSource? packed, IProgress<LoadProgress>? progress)
     {
         _backend = backend;
         _config = config;
         _plan = plan;
-        _format = format;
+        _format = options.Weights;
+        _head = options.HeadFormat;
         _packed = packed;
         _progress = progress;
     }
@@ -35,7 +38,12 @@ internal sealed class ModelBuilder
         {
             WeightFormat whole = _format.Unquantized();
             WeightMatrix embedding = Matrix(
-                _plan.Embedding.Shape.Path, _config.VocabularySize, _config.HiddenSize, whole, _plan.Embedding.ReadRows, _plan.Embedding.Weight);
+                _plan.Embedding.Shape.Path,
+                _config.VocabularySize,
+                _config.HiddenSize,
+                _plan.IsTied ? _head : whole,
+                _plan.Embedding.ReadRows,
+                _plan.Embedding.Weight);
             WeightMatrix? positions = _plan.Positions is { } tensor
                 ? Matrix(
                     "positions",
@@ -51,7 +59,7 @@ internal sealed class ModelBuilder
             // A tied head shares the embedding's matrix; folding an adapter into the head makes a copy, so the embedding stays.
             Linear head = _plan.IsTied
                 ? new Linear([new LinearSlice(_plan.Head.Shape, 0)], embedding, null, ownsWeight: false)
-                : BuildLinear([_plan.Head], whole);
+                : BuildLinear([_plan.Head], _head);
             return (new ModelParts(embedding, positions, layers, finalNorm, head), _loadedBytes);
         }
         catch

@@ -7,10 +7,19 @@ namespace InferenceServer.Models.Transformer;
 public sealed record ModelLoadOptions
 {
     /// <summary>
-    /// How the weight matrices are kept; BF16 by default, as most checkpoints are stored. Quantised are the linear layers; embeddings and
-    /// the output head are then BF16, as QLoRA keeps them: they are few, and what they lose every token loses.
+    /// How the weight matrices are kept; BF16 by default, as most checkpoints are stored. Quantised are the linear layers; embeddings are
+    /// then BF16, and so is the output head unless <see cref="Head"/> says otherwise.
     /// </summary>
     public WeightFormat Weights { get; init; } = WeightFormat.BF16;
+
+    /// <summary>
+    /// How the output head is kept, and with it the embeddings if they are its own matrix. Null (the default) for BF16 beside quantised
+    /// layers, as QLoRA keeps it, and for the layers' format else. Int8 halves what every token reads of it.
+    /// </summary>
+    public WeightFormat? Head { get; init; }
+
+    /// <summary>The format that <see cref="Head"/> comes to.</summary>
+    public WeightFormat HeadFormat => Head ?? Weights.Unquantized();
 
     /// <summary>Most rows of one step; sizes the activations.</summary>
     public int MaxBatchTokens { get; init; } = 512;

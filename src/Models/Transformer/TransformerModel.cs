@@ -39,7 +39,7 @@ public sealed class TransformerModel : IDisposable
         Config = config;
         WeightFormat = options.Weights;
         MaxModelLength = ReadMaxModelLength(config, options);
-        (_parts, WeightBytes) = new ModelBuilder(backend, config, plan, options.Weights, packed, progress).Build();
+        (_parts, WeightBytes) = new ModelBuilder(backend, config, plan, options, packed, progress).Build();
         _workspace = new Workspace(backend, config, options.MaxBatchTokens, options.MaxSampledRows);
         _rope = config.HasLearnedPositions ? null : RopeTableBuilder.Create(backend, config, MaxModelLength);
         _embeddingModule = plan.Embedding.Shape;

@@ -60,6 +60,7 @@ internal static class InferenceEngineServices
         return LanguageModel.Load(folder, provider.GetRequiredService<IComputeBackend>(), new ModelLoadOptions
         {
             Weights = server.Weights,
+            Head = server.HeadWeights ?? (server.Weights.IsQuantized() ? WeightFormat.Int8 : null),
             MaxBatchTokens = scheduler.MaxBatchTokens,
             MaxSampledRows = scheduler.MaxRunningSequences,
             MaxModelLength = server.MaxModelLength == 0 ? null : server.MaxModelLength,

@@ -38,9 +38,15 @@ public sealed class ServerOptions : IValidatableObject
 
     /// <summary>
     /// How the base's weights are kept. Default BF16: half the memory traffic of F32, as most checkpoints are stored. Int8 and NF4 quantise
-    /// the linear layers at load; embeddings, the output head and adapters are BF16 then.
+    /// the linear layers at load; embeddings and adapters are BF16 then.
     /// </summary>
     public WeightFormat Weights { get; set; } = WeightFormat.BF16;
+
+    /// <summary>
+    /// How the output head is kept, and with it the embeddings where they are its own matrix. Null (the default) for Int8 beside quantised
+    /// layers, and for the layers' format else.
+    /// </summary>
+    public WeightFormat? HeadWeights { get; set; }
 
     /// <summary>Longest sequence in tokens; 0 (the default) for the model's own limit, at most 32768.</summary>
     [Range(0, 1 << 24)]

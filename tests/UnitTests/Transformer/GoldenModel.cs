@@ -12,10 +12,14 @@ internal sealed class GoldenModel : IDisposable
 {
     private readonly Dictionary<string, DeviceAdapter> _adapters = new(StringComparer.Ordinal);
 
-    public GoldenModel(string folder, WeightFormat format = WeightFormat.F32, CpuProducts products = CpuProducts.Auto)
+    public GoldenModel(
+        string folder, WeightFormat format = WeightFormat.F32, CpuProducts products = CpuProducts.Auto, WeightFormat? head = null)
     {
         Backend = new CpuBackend(new CpuOptions { Products = products });
-        Model = TransformerModel.Load(folder, Backend, new ModelLoadOptions { Weights = format, MaxBatchTokens = 256, MaxSampledRows = 256 });
+        Model = TransformerModel.Load(folder, Backend, new ModelLoadOptions
+        {
+            Weights = format, Head = head, MaxBatchTokens = 256, MaxSampledRows = 256,
+        });
         Harness = new ModelHarness(Model, Backend);
     }
 

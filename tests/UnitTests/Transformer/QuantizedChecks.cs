@@ -14,7 +14,7 @@ namespace InferenceServer.UnitTests.Transformer;
 internal sealed class QuantizedChecks(ITestOutputHelper output)
 {
     /// <summary>
-    /// The logits have the bits of an f32 model over the unpacked weights, whole and chunked; those weights are compared with their
+    /// The logits have the bits of an f32 model over the unpacked weights, whole and chunked, with the head quantised or not; those weights are compared with their
     /// definition in f64 by QuantizedConformance.
     /// </summary>
     public void Base(string folder)
@@ -25,8 +25,10 @@ internal sealed class QuantizedChecks(ITestOutputHelper output)
         {
             using GoldenModel quantized = new(folder, format, CpuProducts.Vectors);
             float[][] logits = quantized.Harness.Logits(batch);
+            using GoldenModel whole = new(folder, format, CpuProducts.Vectors, WeightFormat.Int8);
 
-            Assert.Equal(UnpackedLogits(folder, format, batch), logits);
+            Assert.Equal(UnpackedLogits(folder, format, null, batch), logits);
+            Assert.Equal(UnpackedLogits(folder, format, WeightFormat.Int8, batch), whole.Harness.Logits(batch));
             Assert.Equal(logits, quantized.Harness.Logits(batch, chunk: 3));
             return batch.Select((_, i) => Tolerance.RelativeL2(expected.Floats($"seq{i}.logits"), logits[i])).Max();
         })];
@@ -36,7 +38,7 @@ internal sealed class QuantizedChecks(ITestOutputHelper output)
         Assert.InRange(errors[0], 0, errors[1]);
     }
 
-    private static float[][] UnpackedLogits(string folder, WeightFormat format, HarnessSequence[] batch)
+    private static float[][] UnpackedLogits(string folder, WeightFormat format, WeightFormat? head, HarnessSequence[] batch)
     {
         using CpuBackend inner = new(new CpuOptions { Products = CpuProducts.Vectors });
         using HookedBackend backend = new(inner)
@@ -54,7 +56,7 @@ internal sealed class QuantizedChecks(ITestOutputHelper output)
             },
         };
         using TransformerModel model = TransformerModel.Load(
-            folder, backend, new ModelLoadOptions { Weights = format, MaxBatchTokens = 256, MaxSampledRows = 256 });
+            folder, backend, new ModelLoadOptions { Weights = format, Head = head, MaxBatchTokens = 256, MaxSampledRows = 256 });
         using ModelHarness harness = new(model, backend);
         return harness.Logits(batch);
     }
