@@ -6,6 +6,8 @@ using InferenceServer.AdapterStore.Catalog;
 using InferenceServer.Engine.Requests;
 using InferenceServer.Engine.Streaming;
 using InferenceServer.Protocol.V1;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Adapters;
 
 namespace InferenceServer.Benchmarks.Load;
 
@@ -57,7 +59,25 @@ internal sealed class ColdAdapters(LoadServer server, LoadOptions options, strin
             }
         }
 
-        return Write(arguments, await server.InfoAsync(), trials, reads, dropped, others, loadBefore);
+        return Write(arguments, await server.InfoAsync(), trials, reads, LoadAlone(), dropped, others, loadBefore);
+    }
+
+    /// <summary>Median seconds of the two halves of a load from the page cache, while nothing else runs: files to host memory, and onto the device.</summary>
+    private (double Read, double Place) LoadAlone()
+    {
+        List<double> read = [];
+        List<double> place = [];
+        for (int i = 0; i < options.Rounds; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            AdapterWeights weights = server.Catalog.Load(Id(i % options.Adapters.Max()), CancellationToken.None);
+            read.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
+            start = Stopwatch.GetTimestamp();
+            using DeviceAdapter adapter = server.Backend.CreateAdapter(weights, WeightFormat.BF16);
+            place.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+
+        return (Statistics.Median(read), Statistics.Median(place));
     }
 
     private AdapterId Id(int number) => server.Catalog.Get(LoadServer.AdapterName(number)).Id;
@@ -185,7 +205,7 @@ internal sealed class ColdAdapters(LoadServer server, LoadOptions options, strin
     }
 
     private string Write(
-        string[] arguments, ServerInfo info, List<ColdTrial>[] trials, List<double> reads, int dropped, int others, string loadBefore)
+        string[] arguments, ServerInfo info, List<ColdTrial>[] trials, List<double> reads, (double Read, double Place) alone, int dropped, int others, string loadBefore)
     {
         using FileStream file = server.Catalog.OpenFile(Id(0), AdapterFilePart.Weights);
         StringBuilder text = new();
@@ -194,6 +214,7 @@ internal sealed class ColdAdapters(LoadServer server, LoadOptions options, strin
         LoadReport.Head(text, options, arguments, info);
         Line($"- load average {loadBefore} before, {Machine.LoadAverage()} after; {options.Rounds} trials of each that count, in turn, {dropped} dropped because others computed");
         Line($"- an adapter has {file.Length / 1e6:F1} MB; reading it from the disk alone takes {1e3 * Statistics.Median(reads):F1} ms (median, page cache forgotten before each)");
+        Line($"- with nothing beside it and its file in the page cache, a load takes {1e3 * alone.Read:F1} ms to host memory and {1e3 * alone.Place:F1} ms onto the device");
         Line($"- the request has {options.PromptTokens} prompt tokens; the others decode, without an adapter");
         text.AppendLine();
         text.AppendLine("| the adapter is | TTFT median ms | best | more than resident | others' usual step ms | others' largest step, median ms | best | worst |");

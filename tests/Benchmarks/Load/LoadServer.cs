@@ -5,6 +5,7 @@ using InferenceServer.Client;
 using InferenceServer.Engine;
 using InferenceServer.Protocol.V1;
 using InferenceServer.Server.Hosting;
+using InferenceServer.Tensors;
 using InferenceServer.TestKit.TinyModel;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -28,6 +29,8 @@ internal sealed class LoadServer : IAsyncDisposable
     public InferenceEngine Engine => _host.Services.GetRequiredService<InferenceEngine>();
 
     public AdapterCache Cache => _host.Services.GetRequiredService<AdapterCache>();
+
+    public IComputeBackend Backend => _host.Services.GetRequiredService<IComputeBackend>();
 
     public AdapterCatalog Catalog => _host.Services.GetRequiredService<AdapterCatalog>();
 
@@ -54,7 +57,7 @@ internal sealed class LoadServer : IAsyncDisposable
         [
             "--model", modelFolder, "--data", Path.Combine(folder, "data"), "--grpc", "http://127.0.0.1:0", "--http", ServerOptions.None,
             "--max-running", Math.Max(64, options.Concurrency).ToString(CultureInfo.InvariantCulture), "--log-level", "none",
-            "--weights", options.Weights, .. options.Server,
+            "--weights", options.Weights, .. (temporary is null ? Array.Empty<string>() : ["--packed-cache", "off"]), .. options.Server,
         ];
         InferenceServerHost host = InferenceServerHost.Build(arguments);
         await host.StartAsync();

@@ -46,14 +46,16 @@ internal sealed class OurSide : IAsyncDisposable
     /// <param name="modelFolder">In Hugging Face's layout.</param>
     /// <param name="weights">A value of the server's --weights.</param>
     /// <param name="threads">Threads that compute.</param>
+    /// <param name="packed">Folder for packed weights, so that only the first run packs them.</param>
     /// <param name="more">Further options of the server's command line.</param>
-    public static async Task<OurSide> StartAsync(string modelFolder, string weights, int threads, IReadOnlyList<string> more)
+    public static async Task<OurSide> StartAsync(string modelFolder, string weights, int threads, string packed, IReadOnlyList<string> more)
     {
         DirectoryInfo data = Directory.CreateTempSubdirectory("inferenceserver-peers-");
         InferenceServerHost host = InferenceServerHost.Build(
         [
             "--model", modelFolder, "--data", data.FullName, "--grpc", "http://127.0.0.1:0", "--http", ServerOptions.None,
-            "--weights", weights, "--threads", threads.ToString(CultureInfo.InvariantCulture), "--log-level", "none", .. more,
+            "--weights", weights, "--threads", threads.ToString(CultureInfo.InvariantCulture), "--log-level", "none",
+            "--packed-cache", packed, .. more,
         ]);
         await host.StartAsync();
         await host.Ready;

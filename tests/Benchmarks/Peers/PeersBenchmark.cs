@@ -41,7 +41,8 @@ internal static class PeersBenchmark
 
     private static async Task RunAsync(PeersOptions options, string[] arguments, PeerResults results, string shape, string weights)
     {
-        await using OurSide ours = await OurSide.StartAsync(options.HfFolder(shape), weights, options.Threads, options.Server);
+        await using OurSide ours = await OurSide.StartAsync(
+            options.HfFolder(shape), weights, options.Threads, Path.Combine(options.Work, "packed"), options.Server);
         LlamaTools tools = new(PeersSetup.Programs(options), options.Gguf(shape, weights), options.Threads);
         PeerMeasurement measurement = new(options, results, shape, weights, PeerRun.NewId());
         using MemoryPace memory = new(options.Threads);
