@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Memory;
 using InferenceServer.Cpu.Training;
 using InferenceServer.Tensors;
@@ -269,28 +270,62 @@ internal sealed unsafe partial class CpuWeightMatrix : WeightMatrix
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    /// <summary>Fills a panel from row-major rows; what is beyond rows and columns is zero already (fresh memory).</summary>
     private void Transpose(float* source, int count, byte* panel)
     {
-        // Inputs outside, so that what is written stays in the cache; padding is zero already (fresh memory).
-        for (int k = 0; k < Columns; k++)
+        if (Format == WeightFormat.F32)
         {
-            if (Format == WeightFormat.F32)
+            TransposeBlock.Run(source, Columns, count, Columns, (float*)panel, PanelLayout.Width);
+            return;
+        }
+
+        // A depth block at a time: its rows are rounded side by side, pairs of inputs to 32 bits, and then turned as those. An odd last
+        // input leaves the other half of its pair zero, as the buffer is.
+        const int Pairs = PanelLayout.DepthBlock / 2;
+        uint* rounded = stackalloc uint[PanelLayout.Width * Pairs];
+        for (int k = 0; k < Columns; k += PanelLayout.DepthBlock)
+        {
+            int depth = Math.Min(PanelLayout.DepthBlock, Columns - k);
+            new Span<uint>(rounded, PanelLayout.Width * Pairs).Clear();
+            for (int n = 0; n < count; n++)
             {
-                float* target = (float*)panel + ((nint)k * PanelLayout.Width);
-                for (int n = 0; n < count; n++)
-                {
-                    target[n] = source[((nint)n * Columns) + k];
-                }
+                Round(source + ((nint)n * Columns) + k, (ushort*)(rounded + (n * Pairs)), depth);
             }
-            else
+
+            // Rows beyond the count are rounded as zeros, which is what a panel's padding is.
+            float* block = (float*)(panel + BF16DepthOffset(k));
+            for (int tile = 0; tile < PanelLayout.Width; tile += PanelLayout.TileWidth)
             {
-                byte* target = panel + BF16DepthOffset(k);
-                for (int n = 0; n < count; n++)
-                {
-                    *(ushort*)(target + PanelLayout.BF16ColumnOffset(n)) = BFloat16.FromSingle(source[((nint)n * Columns) + k]);
-                }
+                float* target = block + (tile / PanelLayout.TileWidth * PanelLayout.TileBytes / sizeof(float));
+                TransposeBlock.Run((float*)(rounded + (tile * Pairs)), Pairs, PanelLayout.TileWidth, Pairs, target, PanelLayout.TileWidth);
             }
         }
+    }
+
+    /// <summary>Rounds to the nearest bf16, ties to even, as <see cref="BFloat16.FromSingle"/> does.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Round(float* source, ushort* target, int count)
+    {
+        int i = 0;
+        for (; i <= count - Vector256<ushort>.Count; i += Vector256<ushort>.Count)
+        {
+            Vector256<uint> low = Round(Vector256.Load(source + i));
+            Vector256<uint> high = Round(Vector256.Load(source + i + Vector256<float>.Count));
+            Vector256.Narrow(low, high).Store(target + i);
+        }
+
+        for (; i < count; i++)
+        {
+            target[i] = BFloat16.FromSingle(source[i]);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<uint> Round(Vector256<float> values)
+    {
+        Vector256<uint> bits = values.AsUInt32();
+        Vector256<uint> nearest = (bits + Vector256.Create(0x7fffu) + ((bits >> 16) & Vector256<uint>.One)) >> 16;
+        Vector256<uint> quiet = (bits >> 16) | Vector256.Create(0x40u);
+        return Vector256.ConditionalSelect(Vector256.Equals(values, values).AsUInt32(), nearest, quiet);
     }
 }
