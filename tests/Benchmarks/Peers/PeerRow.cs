@@ -6,6 +6,7 @@ internal sealed record PeerRow
     private readonly double[] _ours;
     private readonly double[] _theirs;
     private readonly double[] _roundRatios;
+    private readonly Dictionary<(string Run, int Round), double> _ourRounds;
 
     /// <param name="slices">Of one shape, format and work.</param>
     public PeerRow(IReadOnlyList<PeerSlice> slices)
@@ -19,6 +20,9 @@ internal sealed record PeerRow
         OtherCores = counted.Length == 0 ? 0 : counted.Max(slice => slice.OtherCores);
         _ours = Samples(counted, PeerSide.Ours);
         _theirs = Samples(counted, PeerSide.LlamaCpp);
+        _ourRounds = counted.Where(slice => slice.Side == PeerSide.Ours)
+            .ToDictionary(slice => (slice.Run, slice.Round), slice => Statistics.Median(slice.TokensPerSecond));
+        Loads = [.. slices.Select(slice => slice.LoadAverage.Split(' ')[0])];
         MemoryBest = Best(Samples(counted, PeerSide.Memory));
         _roundRatios = [.. counted.GroupBy(slice => (slice.Run, slice.Round))
             .Select(round => (Ours: Samples(round, PeerSide.Ours), Theirs: Samples(round, PeerSide.LlamaCpp)))
@@ -59,11 +63,18 @@ internal sealed record PeerRow
     /// <summary>Median of the ratios of rounds in which both sides count.</summary>
     public double RoundRatio => Statistics.Median(_roundRatios);
 
+    /// <summary>Load averages of a minute, with our own threads in them, in all slices.</summary>
+    public IReadOnlyList<string> Loads { get; }
+
     public double? Bar => PeerWork.Bar(Work, Weights);
 
     /// <summary>A row for each kind of work, in the order of shapes, formats and works as they came.</summary>
     public static PeerRow[] Group(IEnumerable<PeerSlice> slices) =>
         [.. slices.GroupBy(slice => (slice.Shape, slice.Weights, slice.Work)).Select(group => new PeerRow([.. group]))];
+
+    /// <summary>Median over the rounds that both have of our tokens per second over our own in other work.</summary>
+    public double OursOver(PeerRow other) => Statistics.Median(
+        _ourRounds.Where(round => other._ourRounds.ContainsKey(round.Key)).Select(round => round.Value / other._ourRounds[round.Key]));
 
     private static double Best(double[] samples) => samples.Length == 0 ? double.NaN : samples.Max();
 

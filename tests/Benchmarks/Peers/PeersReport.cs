@@ -30,6 +30,13 @@ internal static class PeersReport
             text.AppendLine(CultureInfo.InvariantCulture, $"- {string.Join(", ", command.Select(run => run.Id))} UTC: `{command.Key}`");
         }
 
+        double[] loads = [.. rows.SelectMany(row => row.Loads).Select(load => double.Parse(load, CultureInfo.InvariantCulture))];
+        if (loads.Length > 0)
+        {
+            text.AppendLine(
+                CultureInfo.InvariantCulture, $"- load average of a minute, the measured sides' threads in it: {loads.Min():F2} to {loads.Max():F2}");
+        }
+
         foreach (PeerRun run in runs.Where(run => run.Agreement.Length > 0))
         {
             text.AppendLine(CultureInfo.InvariantCulture, $"- {run.Agreement}");
@@ -71,9 +78,9 @@ internal static class PeersReport
 
             text.AppendLine(
                 CultureInfo.InvariantCulture,
-                $"{group.Key.Shape} {group.Key.Weights}: 16 tenants with 16 adapters run at {100 * distinct.OursBest / alone.OursBest:F0} % of our own base at the same batch "
-                + $"(medians {100 * distinct.OursMedian / alone.OursMedian:F0} %; asked for 90 %), Distinct at {100 * distinct.OursBest / same.OursBest:F0} % of Identical "
-                + $"(medians {100 * distinct.OursMedian / same.OursMedian:F0} %; asked for 95 %).");
+                $"{group.Key.Shape} {group.Key.Weights}: 16 tenants with 16 adapters run at {100 * distinct.OursOver(alone):F1} % of our own base at the same batch "
+                + $"(asked for 90 %), with the same adapter for all at {100 * same.OursOver(alone):F1} %, and Distinct at {100 * distinct.OursOver(same):F1} % of Identical (asked for 95 %); "
+                + $"medians of rounds. Best over best: {100 * distinct.OursBest / alone.OursBest:F1}, {100 * same.OursBest / alone.OursBest:F1} and {100 * distinct.OursBest / same.OursBest:F1} %.");
             text.AppendLine();
         }
     }
