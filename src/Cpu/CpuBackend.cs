@@ -30,6 +30,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
     private readonly GatherRows _gatherRows;
     private readonly StoreKv _storeKv;
     private readonly bool _hugePages;
+    private readonly bool _mapsWeights;
     private bool _disposed;
 
     /// <param name="options">How to use the machine.</param>
@@ -50,6 +51,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
         _products = ProductChoice.Make(options.Products, bits);
         _pool = new WorkerPool(threads, beforeOperation);
         _hugePages = options.HugePages;
+        _mapsWeights = options.MapWeights;
         _scratch = new WorkerScratch(threads, _hugePages);
         _operations = bits switch
         {
@@ -113,10 +115,20 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public string PackedLayout => string.Create(CultureInfo.InvariantCulture, $"cpu panels {PanelLayout.Version}");
 
-    public WeightMatrix CreateMatrix(PackedSection section)
+    public void Prepare(PackedFile file)
     {
+        ArgumentNullException.ThrowIfNull(file);
+        if (_mapsWeights)
+        {
+            file.TryMap(_pool.WorkerCount, _hugePages);
+        }
+    }
+
+    public WeightMatrix CreateMatrix(PackedFile file, PackedSection section)
+    {
+        ArgumentNullException.ThrowIfNull(file);
         ArgumentNullException.ThrowIfNull(section);
-        return CpuWeightMatrix.Restore(section, _pool.WorkerCount, _hugePages);
+        return CpuWeightMatrix.Restore(section, file.TakeMapped(section), _pool.WorkerCount, _hugePages);
     }
 
     public void ReadPacked(WeightMatrix matrix, long offset, Span<byte> destination)

@@ -19,6 +19,13 @@ public sealed class CpuOptions
     public bool HugePages { get; set; } = true;
 
     /// <summary>
+    /// Whether weights that were kept packed on disk are used where they lie in the page cache, if they lie there in huge pages (or none
+    /// are wanted). Default true: the start needs no memory of its own for them. False copies them, so that the system cannot drop them
+    /// when memory is short.
+    /// </summary>
+    public bool MapWeights { get; set; } = true;
+
+    /// <summary>
     /// How products are formed: Auto (the default), or one way forced, for tests and comparisons; a way that the processor lacks is an error.
     /// Dots need 512-bit vectors. Each way has bits of its own, and keeps them for any batch and any number of threads.
     /// </summary>

@@ -19,8 +19,12 @@ public interface IPackedWeightBackend
     /// <param name="destination">Receives the bytes; they end within the matrix.</param>
     void ReadPacked(WeightMatrix matrix, long offset, Span<byte> destination);
 
-    /// <summary>Makes the matrix that a section was written from, bit for bit.</summary>
+    /// <summary>Called once for a file, before its matrices are made; a backend that can use them in place maps it.</summary>
+    /// <exception cref="PackedFileException">The file is broken.</exception>
+    void Prepare(PackedFile file);
+
+    /// <summary>Makes the matrix that a section was written from, bit for bit. It may be disposed of after the file.</summary>
     /// <exception cref="PackedFileException">The section is broken or has another size than this backend gives such a matrix.</exception>
     /// <exception cref="IOException">The disk cannot be read.</exception>
-    WeightMatrix CreateMatrix(PackedSection section);
+    WeightMatrix CreateMatrix(PackedFile file, PackedSection section);
 }

@@ -32,11 +32,24 @@ internal static class HugePages
     /// <summary>The same from the lines of smaps_rollup.</summary>
     internal static string Describe(IEnumerable<string> usage)
     {
-        const string Field = "AnonHugePages:";
-        string? line = usage.FirstOrDefault(line => line.StartsWith(Field, StringComparison.Ordinal));
-        string number = line is null ? "" : line[Field.Length..].Replace("kB", "", StringComparison.Ordinal).Trim();
-        return long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out long kilobytes)
-            ? string.Create(CultureInfo.InvariantCulture, $"{kilobytes >> 10} MiB in huge pages")
-            : "no huge pages known of";
+        // Memory of its own, and files that it has mapped.
+        string[] fields = ["AnonHugePages:", "FilePmdMapped:"];
+        bool isKnown = false;
+        long kilobytes = 0;
+        foreach (string line in usage)
+        {
+            if (fields.FirstOrDefault(field => line.StartsWith(field, StringComparison.Ordinal)) is { } field
+                && long.TryParse(
+                    line[field.Length..].Replace("kB", "", StringComparison.Ordinal).Trim(),
+                    NumberStyles.None,
+                    CultureInfo.InvariantCulture,
+                    out long count))
+            {
+                isKnown = true;
+                kilobytes += count;
+            }
+        }
+
+        return isKnown ? string.Create(CultureInfo.InvariantCulture, $"{kilobytes >> 10} MiB in huge pages") : "no huge pages known of";
     }
 }

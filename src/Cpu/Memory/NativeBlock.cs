@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using InferenceServer.Cpu.Memory.Interop;
+using InferenceServer.Tensors.Packed;
 
 namespace InferenceServer.Cpu.Memory;
 
@@ -12,6 +13,7 @@ internal sealed unsafe class NativeBlock : IDisposable
     private const nuint LineBytes = 64;
     private const long HugePageBytes = 2L << 20;
 
+    private MappedBytes? _file;
     private void* _mapping;
     private nuint _mappedBytes;
     private byte* _pointer;
@@ -42,6 +44,17 @@ internal sealed unsafe class NativeBlock : IDisposable
         {
             throw new InsufficientMemoryException($"no memory for '{label}': {byteCount} bytes", exception);
         }
+    }
+
+    /// <summary>Memory of a mapped file instead, which must not be written to; taken over.</summary>
+    /// <param name="mapped">The bytes.</param>
+    /// <param name="byteCount">How many of them, from the first on.</param>
+    public NativeBlock(MappedBytes mapped, long byteCount)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(byteCount, mapped.ByteCount);
+        ByteCount = byteCount;
+        _file = mapped;
+        _pointer = mapped.Pointer;
     }
 
     ~NativeBlock() => Free();
@@ -76,7 +89,12 @@ internal sealed unsafe class NativeBlock : IDisposable
 
     private void Free()
     {
-        if (_mapping is not null)
+        if (_file is not null)
+        {
+            _file.Dispose();
+            _file = null;
+        }
+        else if (_mapping is not null)
         {
             LinuxMemory.Unmap(_mapping, _mappedBytes);
             _mapping = null;

@@ -29,13 +29,14 @@ internal sealed unsafe partial class CpuWeightMatrix
 
     /// <summary>Reads what <see cref="ReadPacked"/> gave.</summary>
     /// <param name="section">Where it was written.</param>
+    /// <param name="mapped">Its bytes, checked, when they are to be used in place; taken over.</param>
     /// <param name="threads">Pieces read at once.</param>
     /// <param name="hugePages">Whether to ask for huge pages.</param>
     /// <exception cref="PackedFileException">It is broken, or of another size than this matrix has here.</exception>
     /// <exception cref="IOException">The disk cannot be read.</exception>
-    public static CpuWeightMatrix Restore(PackedSection section, int threads, bool hugePages)
+    public static CpuWeightMatrix Restore(PackedSection section, MappedBytes? mapped, int threads, bool hugePages)
     {
-        CpuWeightMatrix matrix = new(section.Rows, section.Columns, section.Format, section.Label, hugePages);
+        CpuWeightMatrix matrix = new(section.Rows, section.Columns, section.Format, section.Label, hugePages, mapped);
         try
         {
             if (matrix.ByteCount != section.ByteCount)
@@ -44,6 +45,13 @@ internal sealed unsafe partial class CpuWeightMatrix
             }
 
             byte[] extras = new byte[matrix.Quantized?.ExtraBytes ?? 0];
+            if (mapped is not null)
+            {
+                new ReadOnlySpan<byte>(mapped.Pointer + matrix._block.ByteCount, extras.Length).CopyTo(extras);
+                matrix.Quantized?.ReadExtras(extras);
+                return matrix;
+            }
+
             ParallelOptions options = new() { MaxDegreeOfParallelism = threads };
             Parallel.For(0, section.PieceCount, options, piece => matrix.RestorePiece(section, piece, extras));
             matrix.Quantized?.ReadExtras(extras);

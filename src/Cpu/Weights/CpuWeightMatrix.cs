@@ -5,6 +5,7 @@ using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Memory;
 using InferenceServer.Cpu.Training;
 using InferenceServer.Tensors;
+using InferenceServer.Tensors.Packed;
 
 namespace InferenceServer.Cpu.Weights;
 
@@ -13,7 +14,7 @@ internal sealed unsafe partial class CpuWeightMatrix : WeightMatrix
 {
     private readonly NativeBlock _block;
 
-    private CpuWeightMatrix(int rows, int columns, WeightFormat format, string label, bool hugePages)
+    private CpuWeightMatrix(int rows, int columns, WeightFormat format, string label, bool hugePages, MappedBytes? mapped = null)
         : base(rows, columns, format, label)
     {
         Quantized = format switch
@@ -29,7 +30,9 @@ internal sealed unsafe partial class CpuWeightMatrix : WeightMatrix
             _ when Quantized is not null => Quantized.PanelBytes,
             _ => throw new ArgumentOutOfRangeException(nameof(format), format, $"weight format of '{label}'"),
         };
-        _block = new NativeBlock(PanelBytes * PanelCount, label, hugePages);
+        _block = mapped is null
+            ? new NativeBlock(PanelBytes * PanelCount, label, hugePages)
+            : new NativeBlock(mapped, Math.Min(PanelBytes * PanelCount, mapped.ByteCount));
     }
 
     public override long ByteCount => _block.ByteCount + (Quantized?.ExtraBytes ?? 0);

@@ -28,6 +28,7 @@ internal sealed class PackedSource : IDisposable
         _path = cache.PathOf(model, format, _key);
         _file = cache.TryOpen(_path, _key);
         _isComplete = _file is not null;
+        Prepare();
     }
 
     /// <summary>The cache's side of this load; null when there is no cache, the backend has no form to keep, or the model is too small.</summary>
@@ -54,7 +55,7 @@ internal sealed class PackedSource : IDisposable
         {
             try
             {
-                return _backend.CreateMatrix(section);
+                return _backend.CreateMatrix(_file, section);
             }
             catch (Exception error) when (error is PackedFileException or IOException)
             {
@@ -86,6 +87,21 @@ internal sealed class PackedSource : IDisposable
     }
 
     public void Dispose() => _file?.Dispose();
+
+    private void Prepare()
+    {
+        try
+        {
+            if (_file is not null)
+            {
+                _backend.Prepare(_file);
+            }
+        }
+        catch (Exception error) when (error is PackedFileException or IOException)
+        {
+            Refuse(error is PackedFileException broken ? broken.Problem : error.Message);
+        }
+    }
 
     private void Refuse(string problem)
     {

@@ -71,7 +71,7 @@ public sealed class PackedWeightCache
     }
 
     /// <summary>The file was used to the end.</summary>
-    internal void Used(PackedFile file) => Report(PackedCacheEventKind.Used, file.FilePath, Bytes(file.ByteCount));
+    internal void Used(PackedFile file) => Report(PackedCacheEventKind.Used, file.FilePath, Bytes(file.ByteCount) + (file.IsMapped ? " used in place" : " copied"));
 
     /// <summary>Removes a file that must not be used.</summary>
     internal void Refuse(string path, string problem)
@@ -136,7 +136,7 @@ public sealed class PackedWeightCache
             Access = FileAccess.Write,
             Share = FileShare.Delete,
             PreallocationSize = byteCount,
-            BufferSize = 0,
+            BufferSize = PackedFileWriter.BufferBytes,
         };
         BeforeStep?.Invoke("create");
         using (FileStream stream = new(aside, create))

@@ -58,7 +58,7 @@ internal static partial class ServerLog
     [LoggerMessage(12, LogLevel.Information, "Loading: {Modules} of {TotalModules} modules, {Bytes} on the device, {Rate}/s")]
     public static partial void LoadingProgress(ILogger log, int modules, int totalModules, string bytes, string rate);
 
-    [LoggerMessage(13, LogLevel.Information, "Packed weights: read {Bytes} from {File}")]
+    [LoggerMessage(13, LogLevel.Information, "Packed weights: {Bytes} from {File}")]
     public static partial void PackedUsed(ILogger log, string bytes, string file);
 
     [LoggerMessage(14, LogLevel.Warning, "Packed weights: {File} is not used, packing from the checkpoint: {Problem}")]

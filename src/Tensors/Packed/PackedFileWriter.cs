@@ -1,12 +1,13 @@
-using System.Buffers;
-
 namespace InferenceServer.Tensors.Packed;
 
 /// <summary>Writes what <see cref="PackedFile"/> reads. The header comes last, so that a file that was not finished has none.</summary>
 public static class PackedFileWriter
 {
-    // Whole pieces, and large enough for the file system to keep them in huge pages where it can.
-    private const int PartBytes = 16 * PackedSection.PieceBytes;
+    /// <summary>
+    /// Buffer that the file's stream should have: it is filled from the first byte to the last, so that the system writes at multiples of
+    /// it, and a page cache that can keeps such a file in pages of 2 MB.
+    /// </summary>
+    public const int BufferBytes = 4 << 20;
 
     /// <summary>Bytes that the file of these matrices will have.</summary>
     public static long Measure(string key, IReadOnlyList<WeightMatrix> matrices)
@@ -27,17 +28,12 @@ public static class PackedFileWriter
     {
         ArgumentNullException.ThrowIfNull(stream);
         List<PackedSectionHeader> sections = Place(key, matrices);
-        byte[] part = ArrayPool<byte>.Shared.Rent(PartBytes);
-        try
+        byte[] piece = new byte[PackedSection.PieceBytes];
+        for (int i = 0; i < sections.Count; i++)
         {
-            for (int i = 0; i < sections.Count; i++)
-            {
-                Write(stream, sections[i], backend, matrices[i], part.AsSpan(0, PartBytes), cancellation);
-            }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(part);
+            // The room of the header is zeros until all else is there; those between matrices stay.
+            Pad(stream, sections[i].Offset);
+            Write(stream, sections[i], backend, matrices[i], piece, cancellation);
         }
 
         stream.Position = 0;
@@ -69,27 +65,32 @@ public static class PackedFileWriter
         return sections;
     }
 
+    private static void Pad(FileStream stream, long offset)
+    {
+        Span<byte> zeros = stackalloc byte[1024];
+        zeros.Clear();
+        while (stream.Position < offset)
+        {
+            stream.Write(zeros[..(int)Math.Min(zeros.Length, offset - stream.Position)]);
+        }
+    }
+
     private static void Write(
         FileStream stream,
         PackedSectionHeader section,
         IPackedWeightBackend backend,
         WeightMatrix matrix,
-        Span<byte> part,
+        byte[] buffer,
         CancellationToken cancellation)
     {
-        stream.Position = section.Offset;
-        for (long start = 0; start < section.ByteCount; start += part.Length)
+        for (int i = 0; i < section.Checksums.Length; i++)
         {
             cancellation.ThrowIfCancellationRequested();
-            Span<byte> bytes = part[..(int)Math.Min(part.Length, section.ByteCount - start)];
-            backend.ReadPacked(matrix, start, bytes);
-            for (int at = 0; at < bytes.Length; at += PackedSection.PieceBytes)
-            {
-                Span<byte> piece = bytes.Slice(at, Math.Min(PackedSection.PieceBytes, bytes.Length - at));
-                section.Checksums[(start + at) / PackedSection.PieceBytes] = PackedChecksum.Of(piece);
-            }
-
-            stream.Write(bytes);
+            long start = (long)i * PackedSection.PieceBytes;
+            Span<byte> piece = buffer.AsSpan(0, (int)Math.Min(buffer.Length, section.ByteCount - start));
+            backend.ReadPacked(matrix, start, piece);
+            section.Checksums[i] = PackedChecksum.Of(piece);
+            stream.Write(piece);
         }
     }
 }

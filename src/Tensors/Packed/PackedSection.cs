@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using Microsoft.Win32.SafeHandles;
 
 namespace InferenceServer.Tensors.Packed;
@@ -63,9 +64,52 @@ public sealed class PackedSection
             done += count;
         }
 
-        if (PackedChecksum.Of(destination) != _checksums[piece])
+        Check(piece, destination);
+    }
+
+    /// <summary>Brings a mapped section into memory and checks it.</summary>
+    /// <returns>False when the system cannot bring it in safely.</returns>
+    /// <exception cref="PackedFileException">The bytes are not those that were written.</exception>
+    internal bool TryCheck(MappedFile mapped, ParallelOptions options)
+    {
+        // Some pieces at a time, so that a thread finds in its caches what it has brought in.
+        const int Group = 16;
+        bool isThere = true;
+        try
         {
-            throw new PackedFileException(_file, $"bytes {start} to {start + destination.Length} of '{Label}' are not those that were written");
+            Parallel.For(0, (PieceCount + Group - 1) / Group, options, group =>
+            {
+                long start = (long)group * Group * PieceBytes;
+                if (!mapped.TryPopulate(_offset + start, Math.Min((long)Group * PieceBytes, ByteCount - start)))
+                {
+                    Volatile.Write(ref isThere, false);
+                    return;
+                }
+
+                for (int piece = group * Group; piece < Math.Min((group + 1) * Group, PieceCount); piece++)
+                {
+                    long at = (long)piece * PieceBytes;
+                    Check(piece, mapped.Bytes(_offset + at, (int)Math.Min(PieceBytes, ByteCount - at)));
+                }
+            });
+        }
+        catch (AggregateException error)
+        {
+            // The first problem of several threads is the one to tell.
+            ExceptionDispatchInfo.Throw(error.InnerExceptions[0]);
+        }
+
+        return isThere;
+    }
+
+    internal MappedBytes Take(MappedFile mapped) => mapped.Take(_offset, ByteCount);
+
+    private void Check(int piece, ReadOnlySpan<byte> bytes)
+    {
+        if (PackedChecksum.Of(bytes) != _checksums[piece])
+        {
+            long start = (long)piece * PieceBytes;
+            throw new PackedFileException(_file, $"bytes {start} to {start + bytes.Length} of '{Label}' are not those that were written");
         }
     }
 }

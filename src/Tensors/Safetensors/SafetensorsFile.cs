@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
-using InferenceServer.Tensors.Safetensors.Interop;
+using InferenceServer.Tensors.Interop;
 
 namespace InferenceServer.Tensors.Safetensors;
 

@@ -32,7 +32,7 @@ public sealed class HugePagesTests
     [Fact]
     public void Usage_is_read_in_mebibytes()
     {
-        Assert.Equal("2156 MiB in huge pages", HugePages.Describe(["Rss:   4194304 kB", "AnonHugePages:   2207744 kB", "Swap: 0 kB"]));
+        Assert.Equal("2156 MiB in huge pages", HugePages.Describe(["Rss:   4194304 kB", "AnonHugePages:   2205696 kB", "FilePmdMapped:   2048 kB", "Swap: 0 kB"]));
         Assert.Equal("no huge pages known of", HugePages.Describe(["Rss:   4194304 kB"]));
     }
 

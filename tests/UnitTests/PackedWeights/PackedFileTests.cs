@@ -59,7 +59,50 @@ public sealed class PackedFileTests : IDisposable
             File.WriteAllBytes(FilePath, bad);
 
             Assert.Throws<PackedFileException>(ReadEverything);
+            if (OperatingSystem.IsLinux())
+            {
+                Assert.Throws<PackedFileException>(Map);
+            }
         }
+    }
+
+    [Fact]
+    public void A_mapped_part_outlives_the_file()
+    {
+        Write();
+        MappedBytes?[] parts;
+        using (PackedFile file = PackedFile.Open(FilePath, Key))
+        {
+            Assert.Equal(OperatingSystem.IsLinux(), file.TryMap(2, hugePages: false));
+            parts = [.. _matrices.Select(matrix => file.TakeMapped(file.Find(matrix.Rows, matrix.Columns, matrix.Format, matrix.Label)!))];
+        }
+
+        File.Delete(FilePath);
+
+        for (int i = 0; i < parts.Length && OperatingSystem.IsLinux(); i++)
+        {
+            Assert.Equal(_matrices[i].Bytes, parts[i]!.ToArray());
+            parts[i]!.Dispose();
+            Assert.Throws<ObjectDisposedException>(parts[i]!.ToArray);
+        }
+    }
+
+    [Fact]
+    public void A_file_in_small_pages_is_not_mapped_where_huge_ones_are_wanted()
+    {
+        // Too small for a page of 2 MB in any page cache.
+        PlainMatrix[] small = [new("small", 100, 100)];
+        using (FileStream stream = File.Create(FilePath))
+        {
+            PackedFileWriter.Write(stream, Key, new PlainBackend(), small, CancellationToken.None);
+        }
+
+        using PackedFile file = PackedFile.Open(FilePath, Key);
+
+        Assert.False(file.TryMap(2, hugePages: true));
+        Assert.False(file.IsMapped);
+        Assert.Null(file.TakeMapped(file.Find(100, 100, WeightFormat.BF16, "small")!));
+        Assert.Equal(small[0].Bytes, Read(file, small[0]));
     }
 
     [Theory]
@@ -142,6 +185,12 @@ public sealed class PackedFileTests : IDisposable
         {
             Read(file, matrix);
         }
+    }
+
+    private void Map()
+    {
+        using PackedFile file = PackedFile.Open(FilePath, Key);
+        file.TryMap(2, hugePages: false);
     }
 
     private static byte[] Read(PackedFile file, PlainMatrix matrix)

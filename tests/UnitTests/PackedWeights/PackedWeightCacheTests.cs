@@ -41,6 +41,35 @@ public sealed class PackedWeightCacheTests : IDisposable
         AssertSame(first, second);
     }
 
+    [Theory]
+    [InlineData(WeightFormat.F32)]
+    [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
+    public void Weights_used_in_place_stay_when_the_file_is_removed(WeightFormat format)
+    {
+        // Without huge pages there is nothing to be gained by copying.
+        using CpuBackend mapping = new(new CpuOptions { ThreadCount = 2, HugePages = false });
+        using TransformerModel first = Load(format);
+        using TransformerModel second = TransformerModel.Load(Model, mapping, Options(format, Create(beforeStep: null)));
+        File.Delete(Assert.Single(Files()));
+
+        Assert.Equal([PackedCacheEventKind.Saved, PackedCacheEventKind.Used], Kinds());
+        Assert.EndsWith(OperatingSystem.IsLinux() ? "used in place" : "copied", _events[^1].Detail, StringComparison.Ordinal);
+        AssertSame(first, second);
+    }
+
+    [Fact]
+    public void Weights_are_copied_when_they_are_not_to_be_mapped()
+    {
+        using CpuBackend copying = new(new CpuOptions { ThreadCount = 2, HugePages = false, MapWeights = false });
+        using TransformerModel first = Load(WeightFormat.NF4);
+        using TransformerModel second = TransformerModel.Load(Model, copying, Options(WeightFormat.NF4, Create(beforeStep: null)));
+
+        Assert.EndsWith("copied", _events[^1].Detail, StringComparison.Ordinal);
+        AssertSame(first, second);
+    }
+
     [Fact]
     public void Each_format_has_a_file_of_its_own()
     {

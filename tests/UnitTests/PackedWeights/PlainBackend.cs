@@ -17,5 +17,9 @@ internal sealed class PlainBackend : IPackedWeightBackend
         ((PlainMatrix)matrix).Bytes.AsSpan((int)offset, destination.Length).CopyTo(destination);
     }
 
-    public WeightMatrix CreateMatrix(PackedSection section) => throw new NotSupportedException("the tests read sections themselves");
+    public void Prepare(PackedFile file)
+    {
+    }
+
+    public WeightMatrix CreateMatrix(PackedFile file, PackedSection section) => throw new NotSupportedException("the tests read sections themselves");
 }

@@ -1,11 +1,13 @@
 using System.Runtime.InteropServices;
 
-namespace InferenceServer.Tensors.Safetensors.Interop;
+namespace InferenceServer.Tensors.Interop;
 
 /// <summary>The call of libc that .NET's memory-mapped files lack; Linux only. See madvise(2).</summary>
 internal static unsafe partial class LinuxMapping
 {
     private const int NotNeeded = 4;
+    private const int HugePages = 14;
+    private const int PopulateRead = 22;
 
     /// <summary>
     /// Takes the whole pages of a range out of this process's memory; they stay in the page cache. For mappings of files only: anonymous
@@ -18,6 +20,13 @@ internal static unsafe partial class LinuxMapping
         nuint first = (nuint)start & ~(page - 1);
         _ = MemoryAdvise((void*)first, (nuint)start + byteCount - first, NotNeeded);
     }
+
+    /// <summary>Asks for pages of 2 MB; a refusal only costs speed, so it is not an error.</summary>
+    public static void AdviseHugePages(byte* start, nuint byteCount) => _ = MemoryAdvise(start, byteCount, HugePages);
+
+    /// <summary>Reads whole pages in. A page that cannot be read gives false here and would be a signal later.</summary>
+    /// <returns>False also where the kernel does not know the request (before Linux 5.14).</returns>
+    public static bool TryPopulate(byte* start, nuint byteCount) => MemoryAdvise(start, byteCount, PopulateRead) == 0;
 
     [LibraryImport("libc", EntryPoint = "madvise")]
     private static partial int MemoryAdvise(void* address, nuint length, int advice);
