@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.IO.MemoryMappedFiles;
-using System.Runtime.InteropServices;
 using InferenceServer.Tensors.Interop;
 
 namespace InferenceServer.Tensors.Packed;
