@@ -39,6 +39,12 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
     /// </param>
     /// <exception cref="ArgumentException">An option is out of range, or the processor lacks the vectors asked for.</exception>
     public CpuBackend(CpuOptions options, Action? beforeOperation = null)
+        : this(options, beforeOperation, null)
+    {
+    }
+
+    /// <summary>The same with kernels of the caller's choice; null for the option's.</summary>
+    internal CpuBackend(CpuOptions options, Action? beforeOperation, ProductChoice? products)
     {
         ArgumentNullException.ThrowIfNull(options);
         int threads = options.ThreadCount == 0 ? Environment.ProcessorCount : options.ThreadCount;
@@ -48,17 +54,17 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
         }
 
         int bits = ChooseVectorBits(options.VectorBits);
-        _products = ProductChoice.Make(options.Products, bits);
+        _products = products ?? ProductChoice.Make(options.Products, bits);
         _pool = new WorkerPool(threads, beforeOperation);
         _hugePages = options.HugePages;
         _mapsWeights = options.MapWeights;
         _scratch = new WorkerScratch(threads, _hugePages);
         _operations = bits switch
         {
-            512 => new VectorOperations<Simd512, Vector512<float>>(_pool, _scratch, _step, _products.BFloat16Dots, _products.IntegerDots),
-            256 => new VectorOperations<Simd256, Vector256<float>>(_pool, _scratch, _step, _products.BFloat16Dots, _products.IntegerDots),
-            128 => new VectorOperations<Simd128, Vector128<float>>(_pool, _scratch, _step, _products.BFloat16Dots, _products.IntegerDots),
-            _ => new VectorOperations<SimdScalar, float>(_pool, _scratch, _step, null, null),
+            512 => new VectorOperations<Simd512, Vector512<float>>(_pool, _scratch, _step, _products),
+            256 => new VectorOperations<Simd256, Vector256<float>>(_pool, _scratch, _step, _products),
+            128 => new VectorOperations<Simd128, Vector128<float>>(_pool, _scratch, _step, _products),
+            _ => new VectorOperations<SimdScalar, float>(_pool, _scratch, _step, _products),
         };
         _gatherRows = new GatherRows(_pool, _scratch);
         _storeKv = new StoreKv(_pool, _step);
@@ -76,7 +82,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
     internal WorkerScratch Scratch => _scratch;
 
     /// <summary>Whether some products round their x first.</summary>
-    internal bool RoundsInputs => _products.BFloat16Dots is not null || _products.IntegerDots is not null;
+    internal bool RoundsInputs => _products.RoundsInputs;
 
     /// <summary>Bits of the vectors in use.</summary>
     internal int VectorBits => _operations.VectorBits;

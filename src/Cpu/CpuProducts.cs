@@ -17,4 +17,7 @@ public enum CpuProducts
     /// integers with a scale for each 32 of a row.
     /// </summary>
     Dots,
+
+    /// <summary>Matrix tiles (AMX) for bf16 weights, which meet x rounded to bf16; dot products for the quantised.</summary>
+    Tiles,
 }

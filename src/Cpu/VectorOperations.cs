@@ -24,6 +24,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     private readonly LayerNorm<TSimd, TVector> _layerNorm;
     private readonly MatMul<TSimd, TVector> _matMul;
     private readonly QuantizedMatMul<TSimd, TVector> _quantizedMatMul;
+    private readonly TileMatMul? _tileMatMul;
     private readonly DotMatMul? _dotMatMul;
     private readonly IntegerMatMul? _integerMatMul;
     private readonly Rope<TSimd, TVector> _rope;
@@ -36,9 +37,8 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     /// <param name="pool">Threads.</param>
     /// <param name="scratch">Their scratch memory.</param>
     /// <param name="step">The running step.</param>
-    /// <param name="bfloat16Dots">Emitted kernels for bf16 weights; null for the vectors'.</param>
-    /// <param name="integerDots">Emitted kernels for quantised weights; null for the vectors'.</param>
-    public VectorOperations(WorkerPool pool, WorkerScratch scratch, StepState step, nint[]? bfloat16Dots, nint[]? integerDots)
+    /// <param name="products">The emitted kernels to use; the vectors' where it has none.</param>
+    public VectorOperations(WorkerPool pool, WorkerScratch scratch, StepState step, ProductChoice products)
     {
         _scale = new RowMap<TSimd, TVector, ScaleOperator<TSimd, TVector>>(pool);
         _add = new RowMap<TSimd, TVector, AddOperator<TSimd, TVector>>(pool);
@@ -48,8 +48,9 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         _layerNorm = new LayerNorm<TSimd, TVector>(pool);
         _matMul = new MatMul<TSimd, TVector>(pool, scratch);
         _quantizedMatMul = new QuantizedMatMul<TSimd, TVector>(pool, scratch);
-        _dotMatMul = bfloat16Dots is null ? null : new DotMatMul(pool, scratch, bfloat16Dots);
-        _integerMatMul = integerDots is null ? null : new IntegerMatMul(pool, scratch, integerDots);
+        _tileMatMul = products.Tiles is null ? null : new TileMatMul(pool, scratch, products.Tiles);
+        _dotMatMul = products.BFloat16Dots is null ? null : new DotMatMul(pool, scratch, products.BFloat16Dots);
+        _integerMatMul = products.IntegerDots is null ? null : new IntegerMatMul(pool, scratch, products.IntegerDots);
         _rope = new Rope<TSimd, TVector>(pool, step);
         _attention = new PagedAttention<TSimd, TVector>(pool, scratch, step);
         _applyAdapters = new ApplyAdapters<TSimd, TVector>(pool, scratch);
@@ -66,6 +67,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         _applyAdapters.Dispose();
         _matMul.Dispose();
         _quantizedMatMul.Dispose();
+        _tileMatMul?.Dispose();
         _dotMatMul?.Dispose();
         _integerMatMul?.Dispose();
     }
@@ -131,6 +133,10 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
             {
                 _quantizedMatMul.Run(x, weight, panels, y);
             }
+        }
+        else if (weight.Format == WeightFormat.BF16 && _tileMatMul is not null)
+        {
+            _tileMatMul.Run(x, weight, y);
         }
         else if (weight.Format == WeightFormat.BF16 && _dotMatMul is not null)
         {

@@ -57,7 +57,7 @@ internal sealed unsafe class DotMatMul : ParallelJob, IDisposable
         _weight = weight;
         _y = new Rows(y);
         _rows = x.Rows;
-        _narrow.Run(new Rows(x), x.Rows, x.Columns);
+        _narrow.Run(new Rows(x), x.Rows, x.Columns, x.Rows);
         _rowGroups = (_rows + RowsPerItem - 1) / RowsPerItem;
         _rowsPerGroup = (_rows + _rowGroups - 1) / _rowGroups;
         int panelPairs = (weight.PanelCount + PanelsPerItem - 1) / PanelsPerItem;

@@ -28,12 +28,17 @@ internal sealed unsafe class NarrowRows : ParallelJob, IDisposable
     /// <summary>Elements from one of them to the next.</summary>
     public nint Stride { get; private set; }
 
-    public void Run(Rows x, int rows, int columns)
+    /// <summary>Rounds.</summary>
+    /// <param name="x">Rows.</param>
+    /// <param name="rows">Number of rows.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="roomForRows">Rows that may be read; what those beyond <paramref name="rows"/> hold is anything.</param>
+    public void Run(Rows x, int rows, int columns, int roomForRows)
     {
         _x = x;
         _columns = columns;
         Stride = PaddedStride(columns, PanelLayout.DepthBlock);
-        Target = (ushort*)_memory.Get(0, ((rows * Stride) + 1) / 2);
+        Target = (ushort*)_memory.Get(0, ((roomForRows * Stride) + 1) / 2);
         _pieces = (columns + DepthPerItem - 1) / DepthPerItem;
         _pool.Run(this, rows * _pieces, (long)rows * columns >= SerialLimit);
     }

@@ -1,13 +1,22 @@
 namespace InferenceServer.Cpu.Emitted;
 
 /// <summary>How a backend forms products: the emitted kernels it uses, for each kind of weights, and how that is told.</summary>
-internal sealed record ProductChoice(nint[]? BFloat16Dots, nint[]? IntegerDots)
+/// <param name="Tiles">For bf16 weights; null for none.</param>
+/// <param name="BFloat16Dots">For bf16 weights where there are no tiles; null for none.</param>
+/// <param name="IntegerDots">For quantised weights; null for none.</param>
+internal sealed record ProductChoice(ITileKernels? Tiles, nint[]? BFloat16Dots, nint[]? IntegerDots)
 {
-    private const int DotBits = 512;
+    private const int EmittedBits = 512;
+
+    /// <summary>Nothing emitted.</summary>
+    public static ProductChoice None { get; } = new(null, null, null);
+
+    /// <summary>Whether some products round their x first.</summary>
+    public bool RoundsInputs => this != None;
 
     /// <summary>What is printed at start.</summary>
     public string Description =>
-        $"products: bf16 by {(BFloat16Dots is null ? "multiply-adds" : "vdpbf16ps")}"
+        $"products: bf16 by {(Tiles is not null ? "AMX tiles" : BFloat16Dots is not null ? "vdpbf16ps" : "multiply-adds")}"
         + $", int8 and nf4 by {(IntegerDots is null ? "multiply-adds" : "vpdpwssd")}, f32 by multiply-adds";
 
     /// <summary>Chooses.</summary>
@@ -16,23 +25,27 @@ internal sealed record ProductChoice(nint[]? BFloat16Dots, nint[]? IntegerDots)
     /// <exception cref="ArgumentException">The processor lacks what is wanted, or the option's value is unknown.</exception>
     public static ProductChoice Make(CpuProducts wanted, int vectorBits)
     {
-        ProductChoice none = new(null, null);
-        switch (wanted)
+        if (wanted is CpuProducts.Dots or CpuProducts.Tiles && vectorBits < EmittedBits)
         {
-            case CpuProducts.Auto:
-                return vectorBits == DotBits ? new ProductChoice(EmittedKernels.BFloat16Dots, EmittedKernels.IntegerDots) : none;
-            case CpuProducts.Vectors:
-                return none;
-            case CpuProducts.Dots when vectorBits < DotBits:
-                throw new ArgumentException($"Products Dots needs vectors of {DotBits} bits, VectorBits allows {vectorBits}");
-            case CpuProducts.Dots:
-                return new ProductChoice(
-                    EmittedKernels.BFloat16Dots ?? throw Lacks("AVX512_BF16"), EmittedKernels.IntegerDots ?? throw Lacks("AVX512_VNNI"));
-            default:
-                throw new ArgumentException($"Products {wanted} is not Auto, Vectors or Dots");
+            throw new ArgumentException($"Products {wanted} needs vectors of {EmittedBits} bits, VectorBits allows {vectorBits}");
         }
+
+        return wanted switch
+        {
+            CpuProducts.Auto when vectorBits < EmittedBits => None,
+            CpuProducts.Auto => new ProductChoice(
+                TileKernels.Own,
+                ProcessorInstructions.HasFastBFloat16Dots ? EmittedKernels.BFloat16Dots : null,
+                EmittedKernels.IntegerDots),
+            CpuProducts.Vectors => None,
+            CpuProducts.Dots => new ProductChoice(
+                null, EmittedKernels.BFloat16Dots ?? throw Lacks(wanted, "AVX512_BF16"), EmittedKernels.IntegerDots ?? throw Lacks(wanted, "AVX512_VNNI")),
+            CpuProducts.Tiles => new ProductChoice(
+                TileKernels.Own ?? throw Lacks(wanted, "AMX_BF16"), null, EmittedKernels.IntegerDots ?? throw Lacks(wanted, "AVX512_VNNI")),
+            _ => throw new ArgumentException($"Products {wanted} is not Auto, Vectors, Dots or Tiles"),
+        };
     }
 
-    private static ArgumentException Lacks(string feature) =>
-        new($"Products Dots needs {feature} (and x64 Linux that lets new code run), which this machine lacks");
+    private static ArgumentException Lacks(CpuProducts wanted, string feature) =>
+        new($"Products {wanted} needs {feature} (and x64 Linux that lets new code run), which this machine lacks");
 }

@@ -1,0 +1,100 @@
+using System.Runtime.InteropServices;
+using InferenceServer.Tensors;
+
+namespace InferenceServer.Cpu.Emitted;
+
+/// <summary>Multiplies small matrices by tiles and compares with sums in f64, before tiles are trusted with a model.</summary>
+internal static unsafe class TileCheck
+{
+    private const int Rows = 32;
+    private const int Columns = 64;
+    private const int Depth = 64;
+    private const int PanelColumns = 32;
+    private const double Tolerance = 1e-5;
+
+    /// <summary>Whether both kernels give the product, begun in one piece and gone on with in another.</summary>
+    public static bool Passes(ITileKernels kernels)
+    {
+        const int XBytes = Rows * Depth * sizeof(ushort);
+        const int PanelBytes = PanelColumns * Depth * sizeof(ushort);
+        byte* memory = (byte*)NativeMemory.AlignedAlloc(XBytes + (2 * PanelBytes) + (Rows * Columns * sizeof(float)), KernelParts.VectorBytes);
+        try
+        {
+            ushort* x = (ushort*)memory;
+            ushort* panels = (ushort*)(memory + XBytes);
+            float* c = (float*)(memory + XBytes + (2 * PanelBytes));
+            Random random = new(1);
+            for (int i = 0; i < (XBytes + (2 * PanelBytes)) / sizeof(ushort); i++)
+            {
+                x[i] = BFloat16.FromSingle((random.NextSingle() * 2) - 1);
+            }
+
+            kernels.Begin();
+            try
+            {
+                return Multiply(kernels, x, panels, c, square: false) && Multiply(kernels, x, panels, c, square: true);
+            }
+            finally
+            {
+                kernels.End();
+            }
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
+        }
+    }
+
+    private static bool Multiply(ITileKernels kernels, ushort* x, ushort* panels, float* c, bool square)
+    {
+        const int PanelElements = PanelColumns * Depth;
+        const int BlockDepth = 32;
+        DotArguments arguments = new() { XStride = Depth * sizeof(ushort), C = c, CStride = Columns * sizeof(float), Blocks = 1 };
+        for (int block = 0; block < Depth / BlockDepth; block++)
+        {
+            arguments.X = (byte*)(x + (block * BlockDepth));
+            arguments.B0 = (byte*)(panels + (block * BlockDepth * PanelColumns));
+            arguments.B1 = arguments.B0 + (PanelElements * sizeof(ushort));
+            arguments.Prefetch0 = arguments.B0;
+            arguments.Prefetch1 = arguments.B1;
+            arguments.Resume = block;
+            if (square)
+            {
+                kernels.Square(&arguments);
+            }
+            else
+            {
+                kernels.Narrow(&arguments);
+            }
+        }
+
+        int rows = square ? Rows : Rows / 2;
+        int columns = square ? PanelColumns : Columns;
+        for (int row = 0; row < rows; row++)
+        {
+            for (int column = 0; column < columns; column++)
+            {
+                double sum = 0;
+                double size = 0;
+                for (int k = 0; k < Depth; k++)
+                {
+                    ushort* panel = panels + (column / PanelColumns * PanelElements);
+                    double product = (double)BFloat16.ToSingle(x[(row * Depth) + k]) * BFloat16.ToSingle(panel[Place(k, column % PanelColumns)]);
+                    sum += product;
+                    size += Math.Abs(product);
+                }
+
+                if (!(Math.Abs(sum - c[(row * Columns) + column]) <= Tolerance * size))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Where a bf16 panel has a weight: [blocks of 32][2 tiles][16 pairs][16 columns][2].</summary>
+    private static int Place(int k, int column) =>
+        (k / 32 * 32 * PanelColumns) + (column / 16 * 16 * 32) + (k % 32 / 2 * 32) + (column % 16 * 2) + (k % 2);
+}

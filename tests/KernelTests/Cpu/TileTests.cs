@@ -1,0 +1,152 @@
+using InferenceServer.Cpu;
+using InferenceServer.Cpu.Emitted;
+using InferenceServer.KernelTests.Cpu.Emulation;
+using InferenceServer.Tensors;
+using InferenceServer.TestKit.ReferenceMaths;
+using Xunit;
+
+namespace InferenceServer.KernelTests.Cpu;
+
+/// <summary>Products by AMX tiles: the emitted code on the interpreter everywhere, and on the processor where it has tiles.</summary>
+public sealed unsafe class TileTests
+{
+    [Fact]
+    public void The_kernels_pass_their_own_check() => Assert.True(TileCheck.Passes(new InterpretedTiles()));
+
+    [Fact]
+    public void The_check_finds_kernels_that_compute_something_else()
+    {
+        Assert.False(TileCheck.Passes(new ChangedTiles(arguments => arguments->Resume = 0)));
+        Assert.False(TileCheck.Passes(new ChangedTiles(arguments => arguments->B0 += 64)));
+        Assert.False(TileCheck.Passes(new ChangedTiles(arguments => arguments->XStride += 64)));
+    }
+
+    [Fact]
+    public void The_configuration_has_eight_tiles_of_16_rows_of_64_bytes()
+    {
+        byte[] configuration = new byte[TileKernelCode.ConfigurationBytes];
+
+        TileKernelCode.WriteConfiguration(configuration);
+
+        Assert.Equal(1, configuration[0]);
+        Assert.All(configuration[1..16], value => Assert.Equal(0, value));
+        Assert.Equal(Enumerable.Repeat(64, 8), Enumerable.Range(0, 8).Select(tile => (int)BitConverter.ToUInt16(configuration, 16 + (2 * tile))));
+        Assert.All(configuration[32..48], value => Assert.Equal(0, value));
+        Assert.Equal(Enumerable.Repeat((byte)16, 8), configuration[48..56]);
+        Assert.All(configuration[56..], value => Assert.Equal(0, value));
+    }
+
+    [Fact]
+    public void A_product_is_the_reference_for_every_odd_size()
+    {
+        using CpuBackend backend = Create();
+        int seed = 1;
+        foreach ((int outputs, int inputs) in new[] { (1, 1), (33, 31), (64, 64), (97, 67), (130, 1031) })
+        {
+            HostTensor weight = HostTensor.Random(outputs, inputs, seed++);
+            using WeightMatrix matrix = Pack(backend, weight);
+            foreach (int rows in new[] { 1, 5, 16, 17, 33 })
+            {
+                HostTensor x = HostTensor.Random(rows, inputs, seed++);
+                HostTensor rounded = new(rows, inputs);
+                for (int i = 0; i < x.Values.Length; i++)
+                {
+                    rounded.Values[i] = BFloat16.ToSingle(BFloat16.FromSingle(x.Values[i]));
+                }
+
+                float[] y = Multiply(backend, x, matrix);
+
+                HostTensor kept = new(outputs, inputs);
+                backend.ReadMatrix(matrix, 0, kept.Values);
+                double[] scale = Reference.MatMul(x.Absolute(), kept.Absolute());
+                Closeness.AssertCloseByScale(Reference.MatMul(rounded, kept), scale, y, 1e-6, $"[{rows}, {inputs}] x [{outputs}, {inputs}]");
+            }
+        }
+    }
+
+    [Fact]
+    public void A_row_has_the_same_bits_alone_and_in_any_batch()
+    {
+        using CpuBackend backend = Create();
+        HostTensor x = HostTensor.Random(300, 600, 6);
+        using WeightMatrix matrix = Pack(backend, HostTensor.Random(70, 600, 5));
+
+        float[] all = Multiply(backend, x, matrix);
+
+        foreach ((int first, int count) in new[] { (0, 1), (299, 1), (17, 1), (3, 2), (40, 16), (60, 17), (256, 44) })
+        {
+            float[] part = Multiply(backend, x.Slice(first, count), matrix);
+            Closeness.AssertSameBits(all.AsSpan(first * 70, count * 70), part, $"rows {first} + {count}");
+        }
+    }
+
+    [Fact]
+    public void The_processor_gives_the_bits_of_the_interpreter()
+    {
+        if (TileKernels.Own is null)
+        {
+            // Said by the option, too: a machine without tiles does not pretend to have them.
+            Assert.Contains("AMX", Assert.Throws<ArgumentException>(() => new CpuBackend(new CpuOptions { Products = CpuProducts.Tiles })).Message);
+            return;
+        }
+
+        using CpuBackend interpreted = Create();
+        using CpuBackend own = new(new CpuOptions { ThreadCount = 2, Products = CpuProducts.Tiles });
+        HostTensor weight = HostTensor.Random(70, 600, 5);
+        using WeightMatrix matrix = Pack(interpreted, weight);
+        using WeightMatrix ownMatrix = Pack(own, weight);
+        foreach (int rows in new[] { 1, 16, 40 })
+        {
+            HostTensor x = HostTensor.Random(rows, 600, rows);
+            Closeness.AssertSameBits(Multiply(interpreted, x, matrix), Multiply(own, x, ownMatrix), $"{rows} rows");
+        }
+    }
+
+    private static CpuBackend Create() =>
+        new(new CpuOptions { ThreadCount = 2 }, null, new ProductChoice(new InterpretedTiles(), null, null));
+
+    private static WeightMatrix Pack(CpuBackend backend, HostTensor weight) => backend.CreateMatrix(
+        weight.Rows,
+        weight.Columns,
+        WeightFormat.BF16,
+        "weight",
+        (first, target) => weight.Values.AsSpan(first * weight.Columns, target.Length).CopyTo(target));
+
+    private static float[] Multiply(CpuBackend backend, HostTensor x, WeightMatrix matrix)
+    {
+        using DeviceBuffer input = backend.Allocate((long)x.Rows * x.Columns * sizeof(float), "x");
+        using DeviceBuffer output = backend.Allocate((long)x.Rows * matrix.Rows * sizeof(float), "y");
+        backend.Write(x.Values, input);
+        TensorView y = new(output, x.Rows, matrix.Rows);
+        backend.MatMul(new TensorView(input, x.Rows, x.Columns), matrix, y);
+        float[] values = new float[x.Rows * matrix.Rows];
+        backend.Read(y, values);
+        return values;
+    }
+
+    /// <summary>Calls the kernels with arguments that are wrong.</summary>
+    private sealed class ChangedTiles(ChangedTiles.Change change) : ITileKernels
+    {
+        private readonly InterpretedTiles _kernels = new();
+
+        public delegate void Change(DotArguments* arguments);
+
+        public void Begin() => _kernels.Begin();
+
+        public void End() => _kernels.End();
+
+        public void Narrow(DotArguments* arguments)
+        {
+            DotArguments changed = *arguments;
+            change(&changed);
+            _kernels.Narrow(&changed);
+        }
+
+        public void Square(DotArguments* arguments)
+        {
+            DotArguments changed = *arguments;
+            change(&changed);
+            _kernels.Square(&changed);
+        }
+    }
+}
