@@ -93,9 +93,7 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
     {
         int unit = _splitChunks > 0 && !_joining ? item / _splitChunks : item;
         int head = unit % _cache!.Shape.KvHeads;
-
-        // Later rows of a prefill see more keys: the longest items go first, so that no thread is left with one at the end.
-        RowBlock rows = _step.RowBlocks[_step.RowBlocks.Length - 1 - (unit / _cache.Shape.KvHeads)];
+        RowBlock rows = RowsOf(unit);
         int queries = rows.RowCount * _groupSize;
         long floats = AttentionWork.FloatCount(queries, _cache.Shape.HeadSize, _cache.ValueStride, _cache.KeyStride, ChunkKeys);
         AttentionWork work = new(
@@ -109,7 +107,7 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
             Begin(work, queries);
             for (int chunk = firstChunk; chunk <= lastChunk; chunk++)
             {
-                ComputeChunk(rows, head, chunk, work);
+                ComputeChunk(unit, rows, head, chunk, work);
                 JoinChunk(work, queries, work.ChunkMaxima, work.ChunkSums, work.ChunkValues, work.ValueStride);
             }
 
@@ -121,7 +119,7 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
             if (chunk <= lastChunk)
             {
                 CopyQueries(rows, head, work);
-                ComputeChunk(rows, head, chunk, work);
+                ComputeChunk(unit, rows, head, chunk, work);
                 SavePartial(item, queries, work);
             }
         }
@@ -145,6 +143,9 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         new Span<float>(work.Values, queries * work.ValueStride).Clear();
     }
 
+    // Later rows of a prefill see more keys: the longest items go first, so that no thread is left with one at the end.
+    private RowBlock RowsOf(int unit) => _step.RowBlocks[_step.RowBlocks.Length - 1 - (unit / _cache!.Shape.KvHeads)];
+
     private int FirstKey(RowBlock rows, int row) =>
         _parameters!.Window > 0 ? Math.Max(0, rows.FirstPosition + row - _parameters.Window + 1) : 0;
 
@@ -160,12 +161,14 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         }
     }
 
-    private void ComputeChunk(RowBlock rows, int head, int chunk, AttentionWork work)
+    private void ComputeChunk(int unit, RowBlock rows, int head, int chunk, AttentionWork work)
     {
         int start = chunk * ChunkKeys;
         int from = Math.Max(start, FirstKey(rows, 0));
         int to = Math.Min(start + ChunkKeys - 1, LastKey(rows, rows.RowCount - 1));
-        ComputeScores(rows, head, start, from, to, work);
+        float** blocks = stackalloc float*[ChunkKeys + 1 + AttentionValues<TSimd, TVector>.Ahead];
+        ListBlocks(unit, rows, head, from, to, blocks);
+        ComputeScores(rows, start, from, to, blocks, work);
         for (int row = 0; row < rows.RowCount; row++)
         {
             int first = Math.Max(start, FirstKey(rows, row)) - start;
@@ -180,61 +183,89 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         }
 
         new Span<float>(work.ChunkValues, rows.RowCount * _groupSize * work.ValueStride).Clear();
-        SumValues(rows, head, start, work);
+        SumValues(rows, start, from, blocks, work);
+    }
+
+    /// <summary>Values of the blocks with the keys from..to, then what will be read after them.</summary>
+    private void ListBlocks(int unit, RowBlock rows, int head, int from, int to, float** blocks)
+    {
+        CpuKvCache cache = _cache!;
+        ReadOnlySpan<int> table = _step.Inputs.BlockTable[rows.FirstBlock..];
+        int last = to / cache.Shape.BlockSize;
+        int count = 0;
+        for (int block = from / cache.Shape.BlockSize; block <= last; block++)
+        {
+            blocks[count++] = cache.Values(_layer, table[block], head);
+        }
+
+        // After the values of a chunk come the keys of the next, after those of the last the keys of this worker's likely next item.
+        int after = _splitChunks > 0 ? 0 : (LastKey(rows, rows.RowCount - 1) / cache.Shape.BlockSize) - last;
+        ReadOnlySpan<int> next = table[(last + 1)..(last + 1 + after)];
+        if (after == 0)
+        {
+            next = NextItem(unit, ref head);
+        }
+
+        for (int i = 0; i < AttentionValues<TSimd, TVector>.Ahead; i++)
+        {
+            blocks[count + i] = i < next.Length ? cache.Keys(_layer, next[i], head) : blocks[count - 1];
+        }
+    }
+
+    /// <summary>The blocks that the item after those of the other workers begins with, and its head; nothing while chunks are items.</summary>
+    private ReadOnlySpan<int> NextItem(int unit, scoped ref int head)
+    {
+        int kvHeads = _cache!.Shape.KvHeads;
+        int next = unit + _pool.WorkerCount;
+        if (_splitChunks > 0 || next >= _step.RowBlocks.Length * kvHeads)
+        {
+            return [];
+        }
+
+        head = next % kvHeads;
+        RowBlock rows = RowsOf(next);
+        int first = FirstKey(rows, 0) / ChunkKeys * ChunkKeys / _cache.Shape.BlockSize;
+        int last = LastKey(rows, rows.RowCount - 1) / _cache.Shape.BlockSize;
+        return _step.Inputs.BlockTable[(rows.FirstBlock + first)..(rows.FirstBlock + last + 1)];
     }
 
     /// <summary>Scores of all queries and the keys from..to of the chunk that begins at start.</summary>
-    private void ComputeScores(RowBlock rows, int head, int start, int from, int to, AttentionWork work)
+    private void ComputeScores(RowBlock rows, int start, int from, int to, float** blocks, AttentionWork work)
     {
         CpuKvCache cache = _cache!;
-        ReadOnlySpan<int> table = _step.Inputs.BlockTable;
         int blockSize = cache.Shape.BlockSize;
         int queries = rows.RowCount * _groupSize;
-        byte* pendingKeys = null;
-        float* pendingScores = null;
+        int firstBlock = from / blockSize;
+        int perBlock = cache.KeyStride / TSimd.Count;
+        int units = ((to / blockSize) - firstBlock + 1) * perBlock;
 
-        // The multiplication takes two vectors of keys at once; lanes beyond a block's end are overwritten by the next block's or never read.
-        for (int block = from / blockSize; block <= to / blockSize; block++)
+        // Two vectors of keys at once; lanes beyond a block's end are overwritten by the next block's or never read.
+        float* scores = work.Scores + work.ScorePadding + ((firstBlock * blockSize) - start);
+        float* unread = work.Scores + work.ScoreStride - TSimd.Count;
+        for (int unit = 0; unit < units; unit += 2)
         {
-            float* keys = cache.Keys(_layer, table[rows.FirstBlock + block], head);
-            float* scores = work.Scores + work.ScorePadding + ((block * blockSize) - start);
-            for (int lane = 0; lane < cache.KeyStride; lane += TSimd.Count)
-            {
-                if (pendingKeys is null)
-                {
-                    pendingKeys = (byte*)(keys + lane);
-                    pendingScores = scores + lane;
-                    continue;
-                }
-
-                MultiplyKeys(queries, pendingKeys, (byte*)(keys + lane), pendingScores, scores + lane, work);
-                pendingKeys = null;
-            }
+            bool paired = unit + 1 < units;
+            AttentionScores<TSimd, TVector>.Multiply(
+                queries,
+                work.Queries,
+                cache.Shape.HeadSize,
+                Keys(unit),
+                Keys(paired ? unit + 1 : unit),
+                cache.KeyStride,
+                unit + 2 < units ? Keys(unit + 2) : blocks[0],
+                unit + 3 < units ? Keys(unit + 3) : blocks[1],
+                Scores(unit),
+                paired ? Scores(unit + 1) : unread,
+                work.ScoreStride);
         }
 
-        if (pendingKeys is not null)
-        {
-            float* unread = work.Scores + work.ScoreStride - TSimd.Count;
-            MultiplyKeys(queries, pendingKeys, pendingKeys, pendingScores, unread, work);
-        }
+        float* Keys(int unit) => blocks[unit / perBlock] - cache.KeyElements + (unit % perBlock * TSimd.Count);
+
+        float* Scores(int unit) => scores + (unit / perBlock * blockSize) + (unit % perBlock * TSimd.Count);
     }
 
-    private void MultiplyKeys(int queries, byte* keys0, byte* keys1, float* scores0, float* scores1, AttentionWork work) =>
-        PanelKernel<TSimd, TVector, F32Element>.Multiply(
-            queries,
-            work.Queries,
-            _cache!.Shape.HeadSize,
-            keys0,
-            keys1,
-            _cache.KeyStride * sizeof(float),
-            _cache.Shape.HeadSize,
-            scores0,
-            scores1,
-            work.ScoreStride,
-            PanelMode.Overwrite);
-
     /// <summary>Adds the chunk's values, weighted, in key order: first the keys that not all rows see, then the common ones, then the rest.</summary>
-    private void SumValues(RowBlock rows, int head, int start, AttentionWork work)
+    private void SumValues(RowBlock rows, int start, int listed, float** blocks, AttentionWork work)
     {
         int lastRow = rows.RowCount - 1;
         int commonFirst = Math.Max(start, FirstKey(rows, lastRow));
@@ -244,55 +275,40 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         {
             int first = Math.Max(start, FirstKey(rows, row));
             int last = Math.Min(start + ChunkKeys - 1, LastKey(rows, row));
-            SumValues(rows, row * _groupSize, _groupSize, head, start, first, common ? commonFirst - 1 : last, work);
+            SumValues(row * _groupSize, _groupSize, start, listed, first, common ? commonFirst - 1 : last, blocks, work);
         }
 
         if (common)
         {
-            SumValues(rows, 0, rows.RowCount * _groupSize, head, start, commonFirst, commonLast, work);
+            SumValues(0, rows.RowCount * _groupSize, start, listed, commonFirst, commonLast, blocks, work);
             for (int row = 0; row <= lastRow; row++)
             {
                 int last = Math.Min(start + ChunkKeys - 1, LastKey(rows, row));
-                SumValues(rows, row * _groupSize, _groupSize, head, start, commonLast + 1, last, work);
+                SumValues(row * _groupSize, _groupSize, start, listed, commonLast + 1, last, blocks, work);
             }
         }
     }
 
-    private void SumValues(RowBlock rows, int firstQuery, int queries, int head, int start, int from, int to, AttentionWork work)
+    /// <summary>The keys from..to for some queries; <paramref name="listed"/> is a key of the first listed block.</summary>
+    private void SumValues(int firstQuery, int queries, int start, int listed, int from, int to, float** blocks, AttentionWork work)
     {
-        CpuKvCache cache = _cache!;
-        ReadOnlySpan<int> table = _step.Inputs.BlockTable;
-        int blockSize = cache.Shape.BlockSize;
-        float* sums = work.ChunkValues + (firstQuery * work.ValueStride);
-        for (int key = from; key <= to;)
+        if (from > to)
         {
-            int block = key / blockSize;
-            int count = Math.Min(to + 1, (block + 1) * blockSize) - key;
-            float* weights = work.Scores + (firstQuery * work.ScoreStride) + work.ScorePadding + (key - start);
-            float* values = cache.Values(_layer, table[rows.FirstBlock + block], head) + ((key - (block * blockSize)) * cache.ValueStride);
-            for (int d = 0; d < cache.ValueStride; d += 2 * TSimd.Count)
-            {
-                // With an odd number of vectors the second of the last pair is the first once more, summed where nobody looks.
-                bool paired = d + TSimd.Count < cache.ValueStride;
-                byte* values0 = (byte*)(values + d);
-                byte* values1 = paired ? values0 + (TSimd.Count * sizeof(float)) : values0;
-                float* sums1 = sums + (paired ? d + TSimd.Count : cache.ValueStride);
-                PanelKernel<TSimd, TVector, F32Element>.Multiply(
-                    queries,
-                    weights,
-                    work.ScoreStride,
-                    values0,
-                    values1,
-                    cache.ValueStride * sizeof(float),
-                    count,
-                    sums + d,
-                    sums1,
-                    work.ValueStride,
-                    PanelMode.Resume);
-            }
-
-            key += count;
+            return;
         }
+
+        int blockSize = _cache!.Shape.BlockSize;
+        AttentionValues<TSimd, TVector>.Add(
+            queries,
+            work.Scores + (firstQuery * work.ScoreStride) + work.ScorePadding + (from - start),
+            work.ScoreStride,
+            blocks + ((from / blockSize) - (listed / blockSize)),
+            blockSize,
+            from % blockSize,
+            to - from + 1,
+            _cache.ValueStride,
+            work.ChunkValues + (firstQuery * work.ValueStride),
+            work.ValueStride);
     }
 
     private void SavePartial(int item, int queries, AttentionWork work)

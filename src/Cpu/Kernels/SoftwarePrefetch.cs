@@ -20,4 +20,14 @@ internal static unsafe class SoftwarePrefetch
             Sse.Prefetch0(address + Bytes);
         }
     }
+
+    /// <summary>Asks for the line at an address; only a hint.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void At(void* address)
+    {
+        if (Sse.IsSupported)
+        {
+            Sse.Prefetch0(address);
+        }
+    }
 }

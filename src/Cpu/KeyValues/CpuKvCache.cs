@@ -50,6 +50,9 @@ internal sealed unsafe class CpuKvCache : KvCache
     public float* Keys(int layer, int block, int head) =>
         (float*)_block.Pointer + ((((((long)layer * Shape.Blocks) + block) * Shape.KvHeads) + head) * _headElements);
 
+    /// <summary>Floats from a block's and head's keys to its values.</summary>
+    public long KeyElements => _keyElements;
+
     /// <summary>Values of one block and head, <c>[B][ValueStride]</c>.</summary>
     public float* Values(int layer, int block, int head) => Keys(layer, block, head) + _keyElements;
 
