@@ -48,6 +48,10 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <param name="merge">When to merge by itself.</param>
     /// <param name="time">The clock; null for the system's.</param>
     /// <param name="logger">The log; null for none.</param>
+    /// <param name="createProbeBackend">
+    /// Makes a small backend of the same kind and with the same products, on which a merge measures what it does to logits; null to leave
+    /// that out.
+    /// </param>
     /// <exception cref="ArgumentException">The options do not go together with each other or with the model.</exception>
     public InferenceEngine(
         LanguageModel model,
@@ -57,7 +61,8 @@ public sealed class InferenceEngine : IAsyncDisposable
         SchedulerOptions scheduler,
         MergeOptions merge,
         TimeProvider? time = null,
-        ILogger<InferenceEngine>? logger = null)
+        ILogger<InferenceEngine>? logger = null,
+        Func<IComputeBackend>? createProbeBackend = null)
     {
         Validate(options);
         Validate(scheduler);
@@ -82,7 +87,7 @@ public sealed class InferenceEngine : IAsyncDisposable
             _automatic is null ? null : _automatic.Observe,
             _time,
             _logger);
-        _merger = new Merger(model.Transformer, merge.Format, backend, adapters, _loop, _metrics, _time, _logger);
+        _merger = new Merger(model.Transformer, merge.Format, backend, createProbeBackend, adapters, _loop, _metrics, _time, _logger);
     }
 
     public EngineState State => _loop.IsFaulted ? EngineState.Faulted : (EngineState)Volatile.Read(ref _state);

@@ -111,7 +111,10 @@ internal static class AdapterCommands
                 session,
                 reply,
                 $"merged {reply.Adapter.Name}@{Format.Digest(reply.Adapter.Digest)}: {reply.MergedModules} modules "
-                    + $"in {reply.Seconds:0.###} s, {Format.Bytes(reply.ExtraBytes)} held");
+                    + $"in {reply.Seconds:0.###} s, {Format.Bytes(reply.ExtraBytes)} held"
+                    + (reply.LogitChange is { } change
+                        ? $"; its logits move by at most {change.Tenant:0.#####}, everybody else's by {change.Others:0.#####}, of up to {change.LargestLogit:0.##}"
+                        : ""));
         }, cancellationToken));
         return command;
     }

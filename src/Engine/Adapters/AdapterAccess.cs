@@ -45,6 +45,9 @@ public sealed class AdapterAccess
         _format = format;
     }
 
+    /// <summary>How matrices are kept on the device.</summary>
+    internal WeightFormat Format => _format;
+
     /// <summary>The version that a name means now.</summary>
     public AdapterId Resolve(string name) => _resolve(name);
 

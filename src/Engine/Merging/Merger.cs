@@ -19,6 +19,7 @@ internal sealed class Merger : IDisposable
     private readonly TransformerModel _model;
     private readonly WeightFormat _format;
     private readonly IComputeBackend _backend;
+    private readonly Func<IComputeBackend>? _createProbeBackend;
     private readonly AdapterAccess _adapters;
     private readonly EngineLoop _loop;
     private readonly EngineMetrics _metrics;
@@ -33,6 +34,7 @@ internal sealed class Merger : IDisposable
         TransformerModel model,
         WeightFormat format,
         IComputeBackend backend,
+        Func<IComputeBackend>? createProbeBackend,
         AdapterAccess adapters,
         EngineLoop loop,
         EngineMetrics metrics,
@@ -42,6 +44,7 @@ internal sealed class Merger : IDisposable
         _model = model;
         _format = format;
         _backend = backend;
+        _createProbeBackend = createProbeBackend;
         _adapters = adapters;
         _loop = loop;
         _metrics = metrics;
@@ -66,10 +69,13 @@ internal sealed class Merger : IDisposable
             bool isDone = false;
             try
             {
-                MergedState state = await Task.Run(() => Fold(id, cancellation), cancellation);
+                (MergedState state, LogitChange? change) = await Task.Run(() => Fold(id, cancellation), cancellation);
                 await InstallAsync(state);
                 _state = state;
-                _merged = new MergedAdapter(id, state.Folded.ModuleCount, state.ByteCount, _time.GetUtcNow(), _time.GetElapsedTime(start));
+                _merged = new MergedAdapter(id, state.Folded.ModuleCount, state.ByteCount, _time.GetUtcNow(), _time.GetElapsedTime(start))
+                {
+                    LogitChange = change,
+                };
                 isDone = true;
             }
             finally
@@ -78,6 +84,11 @@ internal sealed class Merger : IDisposable
             }
 
             EngineLog.Merged(_logger, id.ToString(), _merged.ModuleCount, _merged.ExtraBytes, _merged.Duration.TotalSeconds);
+            if (_merged.LogitChange is { } measured)
+            {
+                EngineLog.LogitsChanged(_logger, id.ToString(), measured.Tenant, measured.Others, measured.Largest);
+            }
+
             return _merged;
         }
         finally
@@ -122,11 +133,41 @@ internal sealed class Merger : IDisposable
         _gate.Dispose();
     }
 
-    private MergedState Fold(AdapterId id, CancellationToken cancellation)
+    private (MergedState State, LogitChange? Change) Fold(AdapterId id, CancellationToken cancellation)
     {
         AdapterWeights weights = _adapters.LoadWeights(id, cancellation);
         cancellation.ThrowIfCancellationRequested();
-        return new MergedState(id, ++_epochs, _model.Fold(weights, _format), _backend);
+        MergedState state = new(id, ++_epochs, _model.Fold(weights, _format), _backend);
+        try
+        {
+            return (state, Probe(weights, state));
+        }
+        catch
+        {
+            state.Dispose();
+            throw;
+        }
+    }
+
+    // On this thread and a backend of its own, beside the steps. It is a report: where it fails, the merge goes on without one.
+    private LogitChange? Probe(AdapterWeights weights, MergedState state)
+    {
+        if (_createProbeBackend is null)
+        {
+            return null;
+        }
+
+        try
+        {
+            using IComputeBackend backend = _createProbeBackend();
+            using DeviceAdapter adapter = backend.CreateAdapter(weights, _adapters.Format);
+            return MergeProbe.Measure(_model, backend, adapter, state);
+        }
+        catch (Exception error)
+        {
+            EngineLog.MergeNotMeasured(_logger, error, state.Id.ToString());
+            return null;
+        }
     }
 
     private async Task InstallAsync(MergedState state)

@@ -31,4 +31,10 @@ internal static partial class EngineLog
 
     [LoggerMessage(9, LogLevel.Warning, "{Count} requests were still running when the time to drain was over")]
     public static partial void DrainTimedOut(ILogger logger, int count);
+
+    [LoggerMessage(10, LogLevel.Information, "merging {Adapter} moves its logits by at most {Tenant}, everybody else's by {Others}, of logits up to {Largest}")]
+    public static partial void LogitsChanged(ILogger logger, string adapter, float tenant, float others, float largest);
+
+    [LoggerMessage(11, LogLevel.Warning, "what merging {Adapter} does to logits could not be measured")]
+    public static partial void MergeNotMeasured(ILogger logger, Exception error, string adapter);
 }

@@ -48,6 +48,8 @@ internal sealed class EngineMetrics : IDisposable
         _meter.CreateObservableCounter("inference.prefix_cache.hits", () => snapshot().PrefixHitTokens, "{token}", "Tokens found in the prefix cache");
         _meter.CreateObservableCounter("inference.preemptions", () => snapshot().Preemptions, "{sequence}", "Sequences that lost their KV blocks and were computed again");
         _meter.CreateObservableGauge("inference.merge.state", () => Merge(snapshot()), "{adapter}", "1 while an adapter is merged into the base, with its name");
+        _meter.CreateObservableGauge(
+            "inference.merge.logit_change", () => LogitChanges(snapshot()), "1", "Largest change that the merge makes to a logit of a probe, by whose rows; 0 without one");
     }
 
     public void RecordFirstStep(TimeSpan queueTime, int promptTokens, string? adapter)
@@ -93,6 +95,12 @@ internal sealed class EngineMetrics : IDisposable
     private static InstrumentAdvice<double> Buckets(params double[] boundaries) => new() { HistogramBucketBoundaries = boundaries };
 
     private static double Ratio(EngineSnapshot now) => now.KvBlocksTotal == 0 ? 0 : (double)now.KvBlocksUsed / now.KvBlocksTotal;
+
+    private static Measurement<double>[] LogitChanges(EngineSnapshot now) =>
+    [
+        new(now.Merged?.LogitChange?.Tenant ?? 0, new KeyValuePair<string, object?>("rows", "tenant")),
+        new(now.Merged?.LogitChange?.Others ?? 0, new KeyValuePair<string, object?>("rows", "others")),
+    ];
 
     private Measurement<int> Merge(EngineSnapshot now) =>
         now.Merged is null ? new Measurement<int>(0, new KeyValuePair<string, object?>("adapter", "")) : new Measurement<int>(1, _labels.For(now.Merged.Id.Name));

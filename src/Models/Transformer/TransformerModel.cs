@@ -254,7 +254,7 @@ public sealed class TransformerModel : IDisposable
     public FoldedAdapter Fold(AdapterWeights weights, WeightFormat format = WeightFormat.F32) =>
         AdapterFolder.Fold(_backend, _parts.Linears, weights, format);
 
-    /// <summary>Puts the folded weights in place of the base's; between steps.</summary>
+    /// <summary>Puts the folded weights in place of the base's; between steps. They may have been folded for a model of which this is a view.</summary>
     public void Install(FoldedAdapter folded)
     {
         ArgumentNullException.ThrowIfNull(folded);
@@ -265,7 +265,7 @@ public sealed class TransformerModel : IDisposable
 
         foreach ((Linear linear, WeightMatrix weight) in folded.Weights)
         {
-            linear.Weight = weight;
+            _parts.Linears.Single(own => own.Original == linear.Original).Weight = weight;
         }
     }
 

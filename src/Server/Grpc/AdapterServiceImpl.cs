@@ -185,6 +185,9 @@ public sealed class AdapterServiceImpl(
                 MergedModules = merged.ModuleCount,
                 ExtraBytes = merged.ExtraBytes,
                 Seconds = merged.Duration.TotalSeconds,
+                LogitChange = merged.LogitChange is { } change
+                    ? new Protocol.V1.LogitChange { Tenant = change.Tenant, Others = change.Others, LargestLogit = change.Largest }
+                    : null,
             };
         });
     }

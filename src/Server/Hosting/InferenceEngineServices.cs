@@ -41,7 +41,20 @@ internal static class InferenceEngineServices
             scheduler,
             provider.GetRequiredService<IOptions<MergeOptions>>().Value,
             provider.GetRequiredService<TimeProvider>(),
-            provider.GetRequiredService<ILogger<InferenceEngine>>());
+            provider.GetRequiredService<ILogger<InferenceEngine>>(),
+            () => CreateProbeBackend(provider.GetRequiredService<IOptions<CpuOptions>>().Value));
+    }
+
+    // One thread: it works beside the steps.
+    private static CpuBackend CreateProbeBackend(CpuOptions serving)
+    {
+        return new CpuBackend(new CpuOptions
+        {
+            ThreadCount = 1,
+            VectorBits = serving.VectorBits,
+            Products = serving.Products,
+            HugePages = serving.HugePages,
+        });
     }
 
     private static LanguageModel LoadModel(IServiceProvider provider)

@@ -23,6 +23,9 @@ public class MergeTests
         Assert.True(merge.Adapter.Merged);
         Assert.Equal(5, merge.MergedModules);
         Assert.True(merge.ExtraBytes > 0);
+        Assert.InRange(merge.LogitChange.Tenant, 0f, 0.1f);
+        Assert.InRange(merge.LogitChange.Others, float.Epsilon, 0.1f);
+        Assert.True(merge.LogitChange.LargestLogit > 1);
         Assert.Equal($"shout@{merge.Adapter.Digest}", info.MergedAdapter);
         Assert.Equal(info.MergedAdapter, unmerge.Adapter);
         Assert.True(unmerge.FreedBytes > 0);

@@ -34,10 +34,17 @@ internal sealed class EngineHost : IAsyncDisposable
         AdapterCacheOptions cacheOptions = new() { DeviceBudgetBytes = options.AdapterBytes };
         Cache = new AdapterCache(Source, Backend, WeightFormat.F32, cacheOptions);
         AdapterAccess access = new(Resolve, Source, Cache, cacheOptions.DeviceBudgetBytes, WeightFormat.F32);
-        Engine = new InferenceEngine(_model, Backend, access, new EngineOptions { KvBlocks = options.KvBlocks }, options.Scheduler, options.Merge, options.Time);
+        Engine = new InferenceEngine(_model, Backend, access, new EngineOptions { KvBlocks = options.KvBlocks }, options.Scheduler, options.Merge, options.Time, createProbeBackend: () =>
+        {
+            OnProbe?.Invoke();
+            return new CpuBackend(new CpuOptions { ThreadCount = 1 });
+        });
     }
 
     public HookedBackend Backend { get; }
+
+    /// <summary>Called before a merge measures what it does to logits.</summary>
+    public Action? OnProbe { get; set; }
 
     public AdapterCache Cache { get; }
 

@@ -48,6 +48,54 @@ public sealed class EngineMergeTests
         }
     }
 
+    [Theory]
+    [InlineData(WeightFormat.F32, WeightFormat.F32, 1e-4f)]
+    [InlineData(WeightFormat.BF16, WeightFormat.F32, 1f)]
+    [InlineData(WeightFormat.Int8, WeightFormat.F32, 1f)]
+    [InlineData(WeightFormat.NF4, WeightFormat.BF16, 1f)]
+    public async Task A_merge_says_how_far_it_moves_logits(WeightFormat weights, WeightFormat merged, float most)
+    {
+        await using EngineHost host = await EngineHost.StartAsync(new EngineHostOptions { Weights = weights, Merge = new MergeOptions { Format = merged } });
+
+        LogitChange change = (await host.Engine.MergeAsync(s_hot)).LogitChange!;
+
+        // In f32 only the order of the sums changes; what else does is the rounding of folded weights and of activations beside packed ones.
+        Assert.InRange(change.Tenant, float.Epsilon, most);
+        Assert.InRange(change.Others, float.Epsilon, most);
+        Assert.InRange(change.Largest, 0.5f, 100f);
+        Assert.Equal(change, host.Engine.MergedAdapter!.LogitChange);
+    }
+
+    [Fact]
+    public async Task The_change_that_is_reported_is_that_of_the_model_itself()
+    {
+        await using EngineHost host = await EngineHost.StartAsync(new EngineHostOptions { Weights = WeightFormat.NF4, Merge = new MergeOptions { Format = WeightFormat.BF16 } });
+        EngineHost.Result[] before = await AllAsync(host);
+
+        LogitChange rough = (await host.Engine.MergeAsync(s_hot)).LogitChange!;
+        EngineHost.Result[] during = await AllAsync(host);
+        await host.Engine.UnmergeAsync();
+        await using EngineHost exact = await EngineHost.StartAsync(new EngineHostOptions { Weights = WeightFormat.NF4, Merge = new MergeOptions { Format = WeightFormat.F32 } });
+        LogitChange fine = (await exact.Engine.MergeAsync(s_hot)).LogitChange!;
+
+        // Rounding each folded weight to bf16 moves more than keeping it in f32, and what the probe says bounds what requests see, roughly.
+        Assert.True(fine.Others < rough.Others, $"{fine.Others} in f32, {rough.Others} in bf16");
+        float seen = before.Zip(during).Max(pair => Math.Abs(pair.First.Logprobs[0] - pair.Second.Logprobs[0]));
+        Assert.InRange(seen, 0f, 4 * Math.Max(rough.Tenant, rough.Others));
+    }
+
+    [Fact]
+    public async Task A_merge_that_cannot_be_measured_is_done_all_the_same()
+    {
+        await using EngineHost host = await EngineHost.StartAsync();
+        host.OnProbe = () => throw new InsufficientMemoryException("no memory for 'probe'");
+
+        MergedAdapter merged = await host.Engine.MergeAsync(s_hot);
+
+        Assert.Null(merged.LogitChange);
+        Assert.Equal(s_hot, host.Engine.MergedAdapter!.Id);
+    }
+
     [Fact]
     public async Task Weights_are_the_same_bits_after_an_unmerge()
     {
