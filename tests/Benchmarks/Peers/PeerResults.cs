@@ -32,7 +32,8 @@ internal sealed class PeerResults
     /// <summary>Writes peers.md and peers.svg from all runs in the folder.</summary>
     public string WriteReport()
     {
-        PeerRun[] runs = Read<PeerRun>(RunsFile);
+        // A run that learned more of itself is there again, later.
+        PeerRun[] runs = [.. Read<PeerRun>(RunsFile).GroupBy(run => run.Id).Select(run => run.Last())];
         PeerRow[] rows = PeerRow.Group(Read<PeerSlice>(SlicesFile));
         string report = PeersReport.Write(runs, rows);
         File.WriteAllText(Path.Combine(_folder, "peers.md"), report);

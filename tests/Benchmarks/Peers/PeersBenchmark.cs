@@ -50,32 +50,10 @@ internal static class PeersBenchmark
         int tokensEach = Math.Max(8, tokens / 2);
         string[] single = [""];
         string[] batch = [.. Enumerable.Repeat("", 16)];
-        foreach (string work in options.What.Where(PeerWork.Streams.Contains))
-        {
-            (Func<int, Task<double[]>> our, Func<int, double[]> their) = work switch
-            {
-                PeerWork.Decode1 => (Repeat(() => ours.DecodeAsync(single, promptTokens: 1, tokens)), count => tools.Decode(tokens, count)),
-                PeerWork.Decode16 => (
-                    Repeat(() => ours.DecodeAsync(batch, BatchPromptTokens, tokensEach)),
-                    count => tools.DecodeBatch(batch.Length, BatchPromptTokens, tokensEach, count)),
-                _ => (Repeat(() => ours.PrefillAsync(PrefillTokens)), (Func<int, double[]>)(count => tools.Prefill(PrefillTokens, count))),
-            };
-            await measurement.AlternateAsync(
-            [
-                new PeerContest(work, our, count => Task.FromResult(their(count)))
-                {
-                    Limit = work == PeerWork.Decode1 ? count => Task.FromResult(memory.TokensPerSecond(ours.BytesPerToken, count)) : null,
-                },
-            ]);
-        }
 
-        string agreement = "";
-        if (options.What.Any(PeerWork.Tenants.Contains))
-        {
-            agreement = await ServeTenantsAsync(options, ours, measurement, shape, weights);
-        }
-
-        results.Add(new PeerRun
+        // The library that it chooses for this processor is known once it has run.
+        tools.Decode(newTokens: 1, repetitions: 1);
+        PeerRun run = new()
         {
             Id = measurement.Run,
             Command = $"dotnet run -c Release --project tests/Benchmarks -- peers {CommandLine.Join(arguments)}",
@@ -84,13 +62,34 @@ internal static class PeersBenchmark
             Cores = Environment.ProcessorCount,
             Ours = await ours.DescribeAsync(),
             Label = options.Label,
-            Agreement = agreement,
-            LlamaCpp = $"{PeersSetup.Version(options)}{(tools.Backend.Length > 0 ? ", " : "")}{tools.Backend}",
-        });
+            LlamaCpp = $"{PeersSetup.Version(options)}, {tools.Backend}",
+        };
+        results.Add(run);
+        await measurement.AlternateAsync([.. options.What.Where(PeerWork.Streams.Contains).Select(Contest)]);
+        if (options.What.Any(PeerWork.Tenants.Contains))
+        {
+            await ServeTenantsAsync(options, ours, measurement, results, run, shape, weights);
+        }
+
+        PeerContest Contest(string work) => work switch
+        {
+            PeerWork.Decode1 => new PeerContest(
+                work,
+                Repeat(() => ours.DecodeAsync(single, promptTokens: 1, tokens)),
+                count => Task.FromResult(tools.Decode(tokens, count)))
+            {
+                Limit = count => Task.FromResult(memory.TokensPerSecond(ours.BytesPerToken, count)),
+            },
+            PeerWork.Decode16 => new PeerContest(
+                work,
+                Repeat(() => ours.DecodeAsync(batch, BatchPromptTokens, tokensEach)),
+                count => Task.FromResult(tools.DecodeBatch(batch.Length, BatchPromptTokens, tokensEach, count))),
+            _ => new PeerContest(work, Repeat(() => ours.PrefillAsync(PrefillTokens)), count => Task.FromResult(tools.Prefill(PrefillTokens, count))),
+        };
     }
 
-    /// <returns>How far both sides answer the same.</returns>
-    private static async Task<string> ServeTenantsAsync(PeersOptions options, OurSide ours, PeerMeasurement measurement, string shape, string weights)
+    private static async Task ServeTenantsAsync(
+        PeersOptions options, OurSide ours, PeerMeasurement measurement, PeerResults results, PeerRun run, string shape, string weights)
     {
         string[] names = [.. Enumerable.Range(0, Tenants).Select(i => string.Create(CultureInfo.InvariantCulture, $"tenant-{i}"))];
         for (int i = 0; i < Tenants; i++)
@@ -104,7 +103,7 @@ internal static class PeersBenchmark
             [.. Enumerable.Range(0, Tenants).Select(i => options.Adapter(shape, i) + ".gguf")],
             places: Tenants,
             options.Threads);
-        string agreement = await CompareAsync(ours, theirs, names, $"{shape} {weights}");
+        results.Add(run with { Agreement = await CompareAsync(ours, theirs, names, $"{shape} {weights}") });
         int tokens = options.Tokens > 0 ? options.Tokens : TenantNewTokens;
         await measurement.AlternateAsync([.. PeerWork.Tenants.Where(options.What.Contains).Select(work =>
         {
@@ -113,12 +112,11 @@ internal static class PeersBenchmark
             return new PeerContest(
                 work,
                 Repeat(() => ours.ServeAsync(adapters, TenantPromptTokens, tokens)),
-                async _ => [await theirs.ServeAsync(places, TenantPromptTokens, tokens)])
+                Repeat(() => theirs.ServeAsync(places, TenantPromptTokens, tokens)))
             {
                 TheirProcess = theirs.ProcessId,
             };
         })]);
-        return agreement;
     }
 
     /// <summary>

@@ -5,7 +5,7 @@ internal sealed record PeersOptions
 {
     public const string Usage =
         "[--setup] [--work FOLDER] [--out FOLDER] [--shapes llama-110m,tinyllama-1.1b,qwen-0.5b] [--weights bf16,int8,nf4] "
-        + "[--what decode-1,decode-16,prefill-512,tenants-base,tenants-identical,tenants-distinct] [--rounds N] [--tokens N] [--rank R] "
+        + "[--what decode-1,decode-16,prefill-512,tenants-base,tenants-identical,tenants-distinct] [--rounds N] [--seconds N] [--tokens N] [--rank R] "
         + "[--threads N] [--server \"OPTIONS\"] [--label TEXT] [--report]";
 
     private static readonly string[] s_shapes = ["llama-110m", "qwen-0.5b", "tinyllama-1.1b", "tiny-test"];
@@ -30,6 +30,9 @@ internal sealed record PeersOptions
 
     /// <summary>Slices of each side that count; a run gives up after three times as many.</summary>
     public required int Rounds { get; init; }
+
+    /// <summary>No round begins after this time, of one shape and format; with --seconds 0, the default, only rounds count.</summary>
+    public required TimeSpan Limit { get; init; }
 
     /// <summary>Tokens that each sequence decodes; 0 for fewer the larger the model is.</summary>
     public required int Tokens { get; init; }
@@ -56,6 +59,7 @@ internal sealed record PeersOptions
         Weights = CommandLine.Choices(arguments, "--weights", "bf16,int8,nf4", [.. PeerWork.PeerFormats.Keys]),
         What = CommandLine.Choices(arguments, "--what", string.Join(',', PeerWork.Streams), [.. PeerWork.Streams, .. PeerWork.Tenants]),
         Rounds = CommandLine.Number(arguments, "--rounds", 7),
+        Limit = CommandLine.Number(arguments, "--seconds", 0, least: 0) is int seconds and > 0 ? TimeSpan.FromSeconds(seconds) : TimeSpan.MaxValue,
         Tokens = CommandLine.Number(arguments, "--tokens", 0, least: 0),
         Rank = CommandLine.Number(arguments, "--rank", 16),
         Threads = CommandLine.Number(arguments, "--threads", Environment.ProcessorCount),
