@@ -27,6 +27,7 @@ internal sealed class IntegerDotKernels
     /// <summary>Most rows whose sums of floats find room in the registers.</summary>
     private const int MaxRegisterRows = 3;
 
+    private const int MaxChainedRows = 2;
     private const int Vectors = 4;
     private const int GroupPairs = QuantizeRows.GroupSize / 2;
     private const int PairBytes = 2 * PanelLayout.Width;
@@ -46,8 +47,13 @@ internal sealed class IntegerDotKernels
 
     private int Sums => _rows * Vectors;
 
+    /// <summary>Sums of integers of the same element: few rows need more of them under way to hide the latency of a product.</summary>
+    private int Chains => _rows <= MaxChainedRows ? 2 : 1;
+
+    private int FirstFloat => Chains * Sums;
+
     /// <summary>First of the weights; the sums of integers and those of floats come before.</summary>
-    private int FirstWeight => KeepsFloats ? 2 * Sums : Sums;
+    private int FirstWeight => FirstFloat + (KeepsFloats ? Sums : 0);
 
     private bool KeepsFloats => _rows <= MaxRegisterRows;
 
@@ -110,7 +116,7 @@ internal sealed class IntegerDotKernels
 
         if (KeepsFloats)
         {
-            BeginSums(c, _rows, Vectors, Sums);
+            BeginSums(c, _rows, Vectors, FirstFloat);
         }
         else
         {
@@ -139,7 +145,7 @@ internal sealed class IntegerDotKernels
         c.jne(loop);
         if (KeepsFloats)
         {
-            EndSums(c, _rows, Vectors, Sums);
+            EndSums(c, _rows, Vectors, FirstFloat);
         }
 
         c.vzeroupper();
@@ -155,7 +161,7 @@ internal sealed class IntegerDotKernels
 
     private void EmitGroup(int group, RowPointers x)
     {
-        for (int i = 0; i < Sums; i++)
+        for (int i = 0; i < FirstFloat; i++)
         {
             _code.vpxord(Zmm(i), Zmm(i), Zmm(i));
         }
@@ -172,7 +178,7 @@ internal sealed class IntegerDotKernels
                 _code.vpbroadcastd(factor, x.At(row, pair * 2 * sizeof(short)));
                 for (int vector = 0; vector < Vectors; vector++)
                 {
-                    _code.vpdpwssd(Zmm((row * Vectors) + vector), Zmm(FirstWeight + vector), factor);
+                    _code.vpdpwssd(Zmm((pair % Chains * Sums) + (row * Vectors) + vector), Zmm(FirstWeight + vector), factor);
                 }
             }
         }
@@ -248,11 +254,16 @@ internal sealed class IntegerDotKernels
             for (int vector = 0; vector < Vectors; vector++)
             {
                 AssemblerRegisterZMM sum = Zmm((row * Vectors) + vector);
+                if (Chains == 2)
+                {
+                    c.vpaddd(sum, sum, Zmm(Sums + (row * Vectors) + vector));
+                }
+
                 c.vcvtdq2ps(sum, sum);
                 c.vmulps(sum, sum, Zmm(FirstWeight + vector));
                 if (KeepsFloats)
                 {
-                    c.vfmadd231ps(Zmm(Sums + (row * Vectors) + vector), sum, factor);
+                    c.vfmadd231ps(Zmm(FirstFloat + (row * Vectors) + vector), sum, factor);
                 }
                 else
                 {

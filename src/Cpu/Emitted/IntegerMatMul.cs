@@ -21,8 +21,8 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     private const int ItemWidth = IntegerDotKernels.ResultStride;
     private const int RowsPerItem = 96;
 
-    /// <summary>Inputs whose scales are unpacked at once for a few rows (NF4).</summary>
-    private const int FewRowsDepth = 4096;
+    /// <summary>Inputs whose scales are unpacked at once (NF4).</summary>
+    private const int ScaledDepth = 4096;
 
     /// <summary>Inputs of a piece for more rows.</summary>
     private const int PieceDepth = 256;
@@ -31,7 +31,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     private const int PrefetchBytes = 4096;
 
     private const int TileFloats = RowsPerItem * ItemWidth;
-    private const int ScaleFloats = PanelsPerItem * FewRowsDepth / NormalFloat4.BlockSize * PanelLayout.Width;
+    private const int ScaleFloats = PanelsPerItem * ScaledDepth / NormalFloat4.BlockSize * PanelLayout.Width;
 
     /// <summary>Multiplications below which waking another thread costs more than it brings.</summary>
     private const long SerialLimit = 1 << 18;
@@ -57,6 +57,9 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         _kernels = kernels;
         _quantize = new QuantizeRows(pool);
     }
+
+    /// <summary>Bytes of the scales of one block.</summary>
+    private int ScaleBytes => PanelLayout.Width * (_weight!.Format == WeightFormat.Int8 ? sizeof(ushort) : sizeof(float));
 
     private IntegerSource Source => _weight!.Format == WeightFormat.Int8 ? IntegerSource.Int8 : IntegerSource.NF4;
 
@@ -94,14 +97,28 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             CStride = ItemWidth * sizeof(float),
             Values = IntegerWeights.Values,
         };
-        bool few = rows <= IntegerDotKernels.MaxRows;
-        int blockDepth = _panels!.BlockDepth;
-        int depth = !few ? PieceDepth : weight.Format == WeightFormat.NF4 ? FewRowsDepth : _panels.BlockCount * blockDepth;
-        for (int block = 0; block < _panels.BlockCount; block += depth / blockDepth)
+        int chunk = ScaledDepth / _panels!.BlockDepth;
+        int piece = rows <= IntegerDotKernels.MaxRows ? chunk : PieceDepth / _panels.BlockDepth;
+        for (int first = 0; first < _panels.BlockCount; first += chunk)
         {
-            arguments.Blocks = Math.Min(depth / blockDepth, _panels.BlockCount - block);
-            arguments.Resume = block > 0 ? 1 : 0;
-            MultiplyPiece(&arguments, firstPanel, block, firstRow, rows, tile);
+            // Where the second panel is missing the first stands in, for columns of the tile that nobody reads.
+            int end = Math.Min(first + chunk, _panels.BlockCount);
+            int secondPanel = Math.Min(firstPanel + 1, weight.PanelCount - 1);
+            byte* scales = Scales(firstPanel, first, end - first, tile + TileFloats);
+            byte* secondScales = Scales(secondPanel, first, end - first, tile + TileFloats + (ScaleFloats / 2));
+            for (int block = first; block < end; block += piece)
+            {
+                arguments.Blocks = Math.Min(piece, end - block);
+                arguments.Resume = block > 0 ? 1 : 0;
+                arguments.B0 = Codes(firstPanel, block);
+                arguments.B1 = Codes(secondPanel, block);
+                arguments.BScales = scales + ((block - first) * ScaleBytes);
+                arguments.B1Scales = secondScales + ((block - first) * ScaleBytes);
+                nint ahead = rows <= IntegerDotKernels.MaxRows ? PrefetchBytes : arguments.Blocks * QuantizedPanels.BlockBytes;
+                arguments.Prefetch0 = arguments.B0 + ahead;
+                arguments.Prefetch1 = arguments.B1 + ahead;
+                MultiplyRows(&arguments, firstRow, rows, block, tile);
+            }
         }
 
         int firstColumn = firstPanel * PanelLayout.Width;
@@ -113,33 +130,18 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         }
     }
 
-    private void MultiplyPiece(DotArguments* arguments, int firstPanel, int block, int firstRow, int rows, float* tile)
-    {
-        // Where the second panel is missing the first stands in, for columns of the tile that nobody reads.
-        float* scales = tile + TileFloats;
-        int secondPanel = Math.Min(firstPanel + 1, _weight!.PanelCount - 1);
-        arguments->B0 = Codes(firstPanel, block);
-        arguments->B1 = Codes(secondPanel, block);
-        arguments->BScales = Scales(firstPanel, block, (int)arguments->Blocks, scales);
-        arguments->B1Scales = Scales(secondPanel, block, (int)arguments->Blocks, scales + (ScaleFloats / 2));
-        nint ahead = rows <= IntegerDotKernels.MaxRows ? PrefetchBytes : arguments->Blocks * QuantizedPanels.BlockBytes;
-        arguments->Prefetch0 = arguments->B0 + ahead;
-        arguments->Prefetch1 = arguments->B1 + ahead;
-        MultiplyRows(arguments, firstRow, rows, block, tile);
-    }
-
     private byte* Codes(int panel, int block) => _weight!.Panel(panel) + ((nint)block * QuantizedPanels.BlockBytes);
 
     /// <summary>Scales from a block on: those of int8 as they lie, those of NF4 unpacked.</summary>
-    private void* Scales(int panel, int block, int blocks, float* unpacked)
+    private byte* Scales(int panel, int block, int blocks, float* unpacked)
     {
         if (_panels is Int8Panels int8)
         {
-            return int8.Scales(_weight!.Panel(panel)) + ((nint)block * PanelLayout.Width);
+            return (byte*)(int8.Scales(_weight!.Panel(panel)) + ((nint)block * PanelLayout.Width));
         }
 
         _panels!.ReadScales(panel, _weight!.Panel(panel), block, blocks, unpacked);
-        return unpacked;
+        return (byte*)unpacked;
     }
 
     /// <summary>One piece for all rows of an item, in blocks of rows of nearly equal size; the first asks for weights ahead.</summary>

@@ -101,13 +101,7 @@ internal sealed unsafe class NF4Panels : QuantizedPanels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void ReadScales(int panel, byte* source, int firstBlock, int count, float* target)
     {
-        float* values = ScaleValues;
-        byte* codes = Scales(source) + ((nint)firstBlock * PanelLayout.Width);
-        for (int i = 0; i < count * PanelLayout.Width; i++)
-        {
-            target[i] = values[codes[i]];
-        }
-
+        LookUp(Scales(source) + ((nint)firstBlock * PanelLayout.Width), count * PanelLayout.Width, target);
         float* maxima = stackalloc float[PanelLayout.Width];
         long first = ((long)panel * PanelLayout.Width * BlockCount) + firstBlock;
         Vector256<float> mean = Vector256.Create(_mean);
@@ -126,6 +120,27 @@ internal sealed unsafe class NF4Panels : QuantizedPanels
 
                 target += PanelLayout.Width;
             }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void LookUp(byte* codes, int count, float* target)
+    {
+        int i = 0;
+        for (; ScaleLookUp.IsSupported && i <= count - ScaleLookUp.Count; i += ScaleLookUp.Count)
+        {
+            ScaleLookUp.Find(
+                codes + i, out Vector512<float> first, out Vector512<float> second, out Vector512<float> third, out Vector512<float> fourth);
+            first.Store(target + i);
+            second.Store(target + i + Vector512<float>.Count);
+            third.Store(target + i + (2 * Vector512<float>.Count));
+            fourth.Store(target + i + (3 * Vector512<float>.Count));
+        }
+
+        float* values = ScaleValues;
+        for (; i < count; i++)
+        {
+            target[i] = values[codes[i]];
         }
     }
 
