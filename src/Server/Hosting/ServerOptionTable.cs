@@ -20,6 +20,8 @@ internal static class ServerOptionTable
             "How the output head (and embeddings tied to it) is kept (default: int8 beside int8 or nf4, else as --weights).",
             ServerOptionKind.Choice),
         new("threads", "Cpu:ThreadCount", "N", "Threads that compute; 0 for one a core (default: 0).", ServerOptionKind.Count),
+        new("vector-bits", "Cpu:VectorBits", "0|512|256|128|32",
+            "Widest vectors to use; 0 for the widest that the processor has (default: 0).", ServerOptionKind.Count),
         new("products", "Cpu:Products", "auto|vectors|dots|tiles",
             "How products with the base's weights are formed: by multiply-adds of vectors, dot product instructions or AMX tiles (default: auto).",
             ServerOptionKind.Choice),
