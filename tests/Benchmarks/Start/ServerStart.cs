@@ -9,7 +9,6 @@ namespace InferenceServer.Benchmarks.Start;
 /// <summary>One start of the server's program: seconds since the process began, and its memory after some tokens.</summary>
 internal sealed partial class ServerStart
 {
-    private const int Tokens = 32;
     private readonly List<string> _lines = [];
 
     public double FirstLine { get; private set; }
@@ -29,12 +28,13 @@ internal sealed partial class ServerStart
 
     public long HugeMB { get; private set; }
 
-    public double TokensPerSecond { get; private set; }
+    /// <summary>From one token to the next.</summary>
+    public double MedianMilliseconds { get; private set; }
 
     /// <summary>What the server logged of its start.</summary>
     public IReadOnlyList<string> Lines => _lines;
 
-    public static async Task<ServerStart> RunAsync(string model, string weights, string data, string[] options)
+    public static async Task<ServerStart> RunAsync(string model, string weights, string data, int tokens, string[] options)
     {
         string program = Path.Combine(AppContext.BaseDirectory, "InferenceServer.Server.dll");
         ProcessStartInfo info = new(
@@ -52,7 +52,7 @@ internal sealed partial class ServerStart
             TaskCompletionSource kept = new(TaskCreationOptions.RunContinuationsAsynchronously);
             Task reading = start.ReadAsync(process, began, ready, kept);
             string address = await ready.Task.WaitAsync(TimeSpan.FromMinutes(5));
-            await start.GenerateAsync(address, began);
+            await start.GenerateAsync(address, began, tokens);
             if (!options.Contains("off"))
             {
                 // The next start is only fast once this one has written what it packed.
@@ -108,19 +108,34 @@ internal sealed partial class ServerStart
         ready.TrySetException(new InvalidOperationException("the server ended before it was ready:\n" + string.Join('\n', _lines)));
     }
 
-    private async Task GenerateAsync(string address, long began)
+    private async Task GenerateAsync(string address, long began, int tokens)
     {
         using InferenceClient client = new(address);
-        GenerationSettings settings = new() { Stopping = new StoppingCriteria { MaxTokens = Tokens, IgnoreEos = true } };
+        List<double> pauses = [];
+        double last = 0;
+        GenerationSettings settings = new() { Stopping = new StoppingCriteria { MaxTokens = tokens, IgnoreEos = true } };
         await foreach (GenerateResponse response in client.GenerateAsync("The first token after a start", settings))
         {
-            if (FirstToken == 0 && response.TokenIds.Count > 0)
+            if (response.TokenIds.Count == 0)
             {
-                FirstToken = Since(began);
+                continue;
             }
+
+            double now = Since(began);
+            if (FirstToken == 0)
+            {
+                FirstToken = now;
+            }
+            else
+            {
+                pauses.Add((now - last) / response.TokenIds.Count);
+            }
+
+            last = now;
         }
 
-        TokensPerSecond = (Tokens - 1) / (Since(began) - FirstToken);
+        pauses.Sort();
+        MedianMilliseconds = pauses[pauses.Count / 2] * 1000;
     }
 
     private void ReadMemory(int process)
