@@ -49,7 +49,7 @@ internal static class BesideBenchmark
         string before = Machine.LoadAverage();
         await using InferenceServerHost host = InferenceServerHost.Build(
         [
-            "--model", modelFolder, "--data", Path.Combine(folder.FullName, "data"), "--grpc", "http://127.0.0.1:0",
+            "--model", modelFolder, "--data", Path.Combine(folder.FullName, "data"), "--packed-cache", "off", "--grpc", "http://127.0.0.1:0",
             "--http", ServerOptions.None, "--log-level", "none",
         ]);
         await host.StartAsync();

@@ -26,6 +26,7 @@ internal sealed partial class ServerStart
 
     public long FileMB { get; private set; }
 
+    /// <summary>In pages of 2 MB, memory of its own and mapped files.</summary>
     public long HugeMB { get; private set; }
 
     /// <summary>From one token to the next.</summary>
@@ -143,7 +144,8 @@ internal sealed partial class ServerStart
         PeakMB = Field(File.ReadAllText($"/proc/{process}/status"), "VmHWM");
         OwnMB = Field(File.ReadAllText($"/proc/{process}/status"), "RssAnon");
         FileMB = Field(File.ReadAllText($"/proc/{process}/status"), "RssFile");
-        HugeMB = Field(File.ReadAllText($"/proc/{process}/smaps_rollup"), "AnonHugePages");
+        string usage = File.ReadAllText($"/proc/{process}/smaps_rollup");
+        HugeMB = Field(usage, "AnonHugePages") + Field(usage, "FilePmdMapped");
     }
 
     private static long Field(string text, string name) =>
