@@ -49,7 +49,7 @@ internal sealed class EngineMetrics : IDisposable
         _meter.CreateObservableCounter("inference.preemptions", () => snapshot().Preemptions, "{sequence}", "Sequences that lost their KV blocks and were computed again");
         _meter.CreateObservableGauge("inference.merge.state", () => Merge(snapshot()), "{adapter}", "1 while an adapter is merged into the base, with its name");
         _meter.CreateObservableGauge(
-            "inference.merge.logit_change", () => LogitChanges(snapshot()), "1", "Largest change that the merge makes to a logit of a probe, by whose rows; 0 without one");
+            "inference.merge.logit_change", () => LogitChanges(snapshot()), "{logit}", "Largest change that the merge makes to a logit of a probe, by whose rows; 0 without one");
     }
 
     public void RecordFirstStep(TimeSpan queueTime, int promptTokens, string? adapter)
