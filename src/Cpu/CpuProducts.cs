@@ -18,6 +18,8 @@ public enum CpuProducts
     /// </summary>
     Dots,
 
-    /// <summary>Matrix tiles (AMX) for bf16 weights, which meet x rounded to bf16; dot products for the quantised.</summary>
+    /// <summary>
+    /// Matrix tiles (AMX): bf16 weights meet x rounded to bf16; the quantised have the bits of <see cref="Dots"/>, by tiles from 17 rows on.
+    /// </summary>
     Tiles,
 }

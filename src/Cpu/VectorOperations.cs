@@ -50,7 +50,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         _quantizedMatMul = new QuantizedMatMul<TSimd, TVector>(pool, scratch);
         _tileMatMul = products.Tiles is null ? null : new TileMatMul(pool, scratch, products.Tiles);
         _dotMatMul = products.BFloat16Dots is null ? null : new DotMatMul(pool, scratch, products.BFloat16Dots);
-        _integerMatMul = products.IntegerDots is null ? null : new IntegerMatMul(pool, scratch, products.IntegerDots);
+        _integerMatMul = products.IntegerDots is null ? null : new IntegerMatMul(pool, scratch, products.IntegerDots, products.Tiles);
         _rope = new Rope<TSimd, TVector>(pool, step);
         _attention = new PagedAttention<TSimd, TVector>(pool, scratch, step);
         _applyAdapters = new ApplyAdapters<TSimd, TVector>(pool, scratch);

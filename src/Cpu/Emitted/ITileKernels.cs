@@ -3,8 +3,11 @@ namespace InferenceServer.Cpu.Emitted;
 /// <summary>Products of tiles; a seam, so that tests can run the code where there are no tiles.</summary>
 internal unsafe interface ITileKernels
 {
-    /// <summary>Shapes the tiles of this thread.</summary>
+    /// <summary>Shapes the tiles of this thread for bf16.</summary>
     void Begin();
+
+    /// <summary>Shapes the tiles of this thread for integers.</summary>
+    void BeginIntegers();
 
     /// <summary>Frees them.</summary>
     void End();
@@ -14,4 +17,10 @@ internal unsafe interface ITileKernels
 
     /// <summary>32 rows times a panel of 32 columns.</summary>
     void Square(DotArguments* arguments);
+
+    /// <summary>Sums of 16 rows times 32 columns of int8, group by group.</summary>
+    void Int8(DotArguments* arguments);
+
+    /// <summary>Sums of 16 rows times 16 columns of NF4, group by group.</summary>
+    void NF4(DotArguments* arguments);
 }

@@ -30,6 +30,9 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     /// <summary>How far ahead a stream of codes is asked for.</summary>
     private const int PrefetchBytes = 4096;
 
+    /// <summary>Rows up to which dot products are enough: the time is that of reading weights.</summary>
+    private const int MostDotRows = 16;
+
     private const int TileFloats = RowsPerItem * ItemWidth;
     private const int ScaleFloats = PanelsPerItem * ScaledDepth / NormalFloat4.BlockSize * PanelLayout.Width;
 
@@ -39,19 +42,25 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _scratch;
     private readonly nint[] _kernels;
+    private readonly ITileKernels? _tiles;
     private readonly QuantizeRows _quantize;
+    private readonly SplitRows _split;
     private CpuWeightMatrix? _weight;
     private QuantizedPanels? _panels;
     private Rows _y;
     private int _rows;
     private int _rowGroups;
     private int _rowsPerGroup;
+    private bool _usesTiles;
 
     /// <param name="pool">Threads.</param>
     /// <param name="scratch">Their scratch memory.</param>
     /// <param name="kernels">Entries of <see cref="IntegerDotKernels.Assemblers"/>.</param>
-    public IntegerMatMul(WorkerPool pool, WorkerScratch scratch, nint[] kernels)
+    /// <param name="tiles">For many rows; null for none.</param>
+    public IntegerMatMul(WorkerPool pool, WorkerScratch scratch, nint[] kernels, ITileKernels? tiles)
     {
+        _tiles = tiles;
+        _split = new SplitRows(pool);
         _pool = pool;
         _scratch = scratch;
         _kernels = kernels;
@@ -69,8 +78,16 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         _panels = panels;
         _y = new Rows(y);
         _rows = x.Rows;
+        // Whole tiles of rows are read, from any row on.
+        int room = _rows + IntegerTileCode.Rows;
         _quantize.Run(
-            new Rows(x), x.Rows, x.Columns, panels.BlockDepth, IntegerWeights.Unit(weight.Format), IntegerWeights.Order(weight.Format));
+            new Rows(x), _rows, x.Columns, panels.BlockDepth, IntegerWeights.Unit(weight.Format), IntegerWeights.Order(weight.Format));
+        _usesTiles = _tiles is not null && _rows > MostDotRows;
+        if (_usesTiles)
+        {
+            _split.Run(_quantize, _rows, room, IntegerTiles.Order(weight.Format));
+        }
+
         _rowGroups = (_rows + RowsPerItem - 1) / RowsPerItem;
         _rowsPerGroup = (_rows + _rowGroups - 1) / _rowGroups;
         int panelPairs = (weight.PanelCount + PanelsPerItem - 1) / PanelsPerItem;
@@ -80,7 +97,11 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         _panels = null;
     }
 
-    public void Dispose() => _quantize.Dispose();
+    public void Dispose()
+    {
+        _quantize.Dispose();
+        _split.Dispose();
+    }
 
     public override void Execute(int item, int worker)
     {
@@ -89,7 +110,8 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         int firstPanel = item / _rowGroups * PanelsPerItem;
         int firstRow = item % _rowGroups * _rowsPerGroup;
         int rows = Math.Min(_rowsPerGroup, _rows - firstRow);
-        float* tile = _scratch.Get(worker, TileFloats + ScaleFloats);
+        int groupsPerPiece = PieceDepth / QuantizeRows.GroupSize;
+        float* tile = _scratch.Get(worker, TileFloats + ScaleFloats + IntegerTiles.ScratchFloats(groupsPerPiece));
         DotArguments arguments = new()
         {
             XStride = _quantize.Stride * sizeof(short),
@@ -117,7 +139,17 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
                 nint ahead = rows <= IntegerDotKernels.MaxRows ? PrefetchBytes : arguments.Blocks * QuantizedPanels.BlockBytes;
                 arguments.Prefetch0 = arguments.B0 + ahead;
                 arguments.Prefetch1 = arguments.B1 + ahead;
-                MultiplyRows(&arguments, firstRow, rows, block, tile);
+                if (_usesTiles)
+                {
+                    byte* unpacked = (byte*)(tile + TileFloats + ScaleFloats);
+                    MultiplyTiles(arguments.B0, (byte*)arguments.BScales, (int)arguments.Blocks, firstRow, rows, block, tile, unpacked);
+                    MultiplyTiles(
+                        arguments.B1, (byte*)arguments.B1Scales, (int)arguments.Blocks, firstRow, rows, block, tile + PanelLayout.Width, unpacked);
+                }
+                else
+                {
+                    MultiplyRows(&arguments, firstRow, rows, block, tile);
+                }
             }
         }
 
@@ -142,6 +174,36 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
 
         _panels!.ReadScales(panel, _weight!.Panel(panel), block, blocks, unpacked);
         return (byte*)unpacked;
+    }
+
+    /// <summary>One piece of a panel for all rows of an item, by tiles.</summary>
+    private void MultiplyTiles(byte* codes, byte* scales, int blocks, int firstRow, int rows, int block, float* c, byte* unpacked)
+    {
+        int groupsPerBlock = _panels!.BlockDepth / QuantizeRows.GroupSize;
+        int groups = blocks * groupsPerBlock;
+        WeightFormat format = _weight!.Format;
+        IntegerTiles.Unpack(format, codes, groups, unpacked);
+        int* sums = (int*)(unpacked + (groups * 4 * IntegerTileCode.WeightTileBytes));
+        _tiles!.BeginIntegers();
+        for (int row = 0; row < rows; row += IntegerTileCode.Rows)
+        {
+            IntegerTiles.Multiply(
+                _tiles,
+                format,
+                _split,
+                firstRow + row,
+                block * groupsPerBlock,
+                _quantize,
+                unpacked,
+                sums,
+                scales,
+                groups,
+                c + (row * ItemWidth),
+                Math.Min(IntegerTileCode.Rows, rows - row),
+                resume: block > 0);
+        }
+
+        _tiles.End();
     }
 
     /// <summary>One piece for all rows of an item, in blocks of rows of nearly equal size; the first asks for weights ahead.</summary>

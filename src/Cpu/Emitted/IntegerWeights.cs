@@ -16,7 +16,7 @@ namespace InferenceServer.Cpu.Emitted;
 internal static unsafe class IntegerWeights
 {
     /// <summary>
-    /// What an NF4 value of 1 becomes. With x up to 32767 and 32 products a sum this is the most that 32 bits hold; the rounding of values
+    /// What an NF4 value of 1 becomes. With x up to 32639 and 32 products a sum this is the most that 32 bits hold; the rounding of values
     /// (at most 2.4e-4 of the block's largest) is lost beside what 4 bits leave out.
     /// </summary>
     private const int NF4Unit = 2047;

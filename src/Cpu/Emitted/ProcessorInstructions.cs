@@ -9,6 +9,9 @@ internal static class ProcessorInstructions
 {
     private const int FeatureLeaf = 7;
 
+    /// <summary>AMX-BF16, AMX-TILE, AMX-INT8.</summary>
+    private const int AmxFeatures = (1 << 22) | (1 << 24) | (1 << 25);
+
     private static readonly (int Ebx, int Ecx, int Edx) s_features = Features(0);
     private static readonly int s_moreFeatures = MoreFeatures();
 
@@ -18,8 +21,8 @@ internal static class ProcessorInstructions
     /// <summary>vpdpwssd over 512 bits: products of pairs of 16-bit integers, summed in 32 bits.</summary>
     public static bool HasIntegerDots => CanEmit && (s_features.Ecx & (1 << 11)) != 0;
 
-    /// <summary>AMX: products of tiles of bf16, summed in f32. The system must still grant them.</summary>
-    public static bool HasTiles => CanEmit && (s_features.Edx & (1 << 24)) != 0 && (s_features.Edx & (1 << 22)) != 0;
+    /// <summary>AMX: products of tiles of bf16 and of bytes. The system must still grant them.</summary>
+    public static bool HasTiles => CanEmit && (s_features.Edx & AmxFeatures) == AmxFeatures;
 
     /// <summary>
     /// Whether vdpbf16ps is worth its rounding of x: on AMD's Zen 4 and 5 it runs as often as a multiply-add; on Intel's Sapphire Rapids it

@@ -17,7 +17,7 @@ internal sealed record ProductChoice(ITileKernels? Tiles, nint[]? BFloat16Dots, 
     /// <summary>What is printed at start.</summary>
     public string Description =>
         $"products: bf16 by {(Tiles is not null ? "AMX tiles" : BFloat16Dots is not null ? "vdpbf16ps" : "multiply-adds")}"
-        + $", int8 and nf4 by {(IntegerDots is null ? "multiply-adds" : "vpdpwssd")}, f32 by multiply-adds";
+        + $", int8 and nf4 by {(IntegerDots is null ? "multiply-adds" : Tiles is null ? "vpdpwssd" : "vpdpwssd and AMX tiles")}, f32 by multiply-adds";
 
     /// <summary>Chooses.</summary>
     /// <param name="wanted">The option.</param>

@@ -17,7 +17,8 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
     /// <summary>Elements that share a scale.</summary>
     public const int GroupSize = PanelLayout.DepthBlock;
 
-    private const float Largest = 32767;
+    // 127 * 256 + 127: both bytes of it fit a signed byte, which is what tiles multiply.
+    private const float Largest = 32639;
 
     /// <summary>A group whose largest is below this is zero: its integers' factor would overflow.</summary>
     private const float Smallest = 1e-33f;

@@ -65,7 +65,7 @@ public sealed class CpuMatMulWithDots : MatMulConformance
 
     private static void Quantise(ReadOnlySpan<float> x, Span<float> target)
     {
-        const float Largest = 32767;
+        const float Largest = 32639;
         float largest = Math.Abs(TensorPrimitives.MaxMagnitude(x));
         for (int i = 0; i < x.Length; i++)
         {

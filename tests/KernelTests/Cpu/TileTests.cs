@@ -11,14 +11,21 @@ namespace InferenceServer.KernelTests.Cpu;
 public sealed unsafe class TileTests
 {
     [Fact]
-    public void The_kernels_pass_their_own_check() => Assert.True(TileCheck.Passes(new InterpretedTiles()));
+    public void The_kernels_pass_their_own_checks()
+    {
+        Assert.True(TileCheck.Passes(new InterpretedTiles()));
+        Assert.True(IntegerTileCheck.Passes(new InterpretedTiles()));
+    }
 
     [Fact]
-    public void The_check_finds_kernels_that_compute_something_else()
+    public void The_checks_find_kernels_that_compute_something_else()
     {
         Assert.False(TileCheck.Passes(new ChangedTiles(arguments => arguments->Resume = 0)));
         Assert.False(TileCheck.Passes(new ChangedTiles(arguments => arguments->B0 += 64)));
         Assert.False(TileCheck.Passes(new ChangedTiles(arguments => arguments->XStride += 64)));
+        Assert.False(IntegerTileCheck.Passes(new ChangedTiles(arguments => arguments->B1 = arguments->X)));
+        Assert.False(IntegerTileCheck.Passes(new ChangedTiles(arguments => arguments->Blocks = 1)));
+        Assert.False(IntegerTileCheck.Passes(new ChangedTiles(arguments => arguments->XStride -= 32)));
     }
 
     [Fact]
@@ -80,6 +87,39 @@ public sealed unsafe class TileTests
         }
     }
 
+    [Theory]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
+    public void Quantised_products_by_tiles_have_the_bits_of_dot_products(WeightFormat format)
+    {
+        if (EmittedKernels.IntegerDots is not { } dots)
+        {
+            // Tiles take dot products for few rows, so that a machine without those has no use for tiles either.
+            return;
+        }
+
+        InterpretedTiles kernels = new();
+        using CpuBackend tiles = new(new CpuOptions { ThreadCount = 2 }, null, new ProductChoice(kernels, null, dots));
+        using CpuBackend plain = new(new CpuOptions { ThreadCount = 2 }, null, new ProductChoice(null, null, dots));
+        foreach ((int outputs, int inputs) in new[] { (33, 31), (64, 64), (70, 600), (40, 4200) })
+        {
+            HostTensor weight = HostTensor.Random(outputs, inputs, outputs);
+            using WeightMatrix matrix = Pack(tiles, weight, format);
+            using WeightMatrix plainMatrix = Pack(plain, weight, format);
+            foreach (int rows in new[] { 17, 32, 100 })
+            {
+                // Values of all sizes, and a group of the largest integers there are.
+                HostTensor x = HostTensor.Random(rows, inputs, rows);
+                x.Values.AsSpan(0, Math.Min(inputs, 40)).Fill(-1e4f);
+
+                Closeness.AssertSameBits(
+                    Multiply(plain, x, plainMatrix), Multiply(tiles, x, matrix), $"{format} [{rows}, {inputs}] x [{outputs}, {inputs}]");
+            }
+        }
+
+        Assert.NotEqual(0, kernels.Calls);
+    }
+
     [Fact]
     public void The_processor_gives_the_bits_of_the_interpreter()
     {
@@ -105,10 +145,10 @@ public sealed unsafe class TileTests
     private static CpuBackend Create() =>
         new(new CpuOptions { ThreadCount = 2 }, null, new ProductChoice(new InterpretedTiles(), null, null));
 
-    private static WeightMatrix Pack(CpuBackend backend, HostTensor weight) => backend.CreateMatrix(
+    private static WeightMatrix Pack(CpuBackend backend, HostTensor weight, WeightFormat format = WeightFormat.BF16) => backend.CreateMatrix(
         weight.Rows,
         weight.Columns,
-        WeightFormat.BF16,
+        format,
         "weight",
         (first, target) => weight.Values.AsSpan(first * weight.Columns, target.Length).CopyTo(target));
 
@@ -133,7 +173,23 @@ public sealed unsafe class TileTests
 
         public void Begin() => _kernels.Begin();
 
+        public void BeginIntegers() => _kernels.BeginIntegers();
+
         public void End() => _kernels.End();
+
+        public void Int8(DotArguments* arguments)
+        {
+            DotArguments changed = *arguments;
+            change(&changed);
+            _kernels.Int8(&changed);
+        }
+
+        public void NF4(DotArguments* arguments)
+        {
+            DotArguments changed = *arguments;
+            change(&changed);
+            _kernels.NF4(&changed);
+        }
 
         public void Narrow(DotArguments* arguments)
         {

@@ -1,30 +1,74 @@
+using Iced.Intel;
 using InferenceServer.Cpu.Emitted;
 
 namespace InferenceServer.KernelTests.Cpu.Emulation;
 
-/// <summary>The tile kernels, run by the interpreter, one for each thread that asks.</summary>
+/// <summary>The tile kernels, run by the interpreter, for each thread its own.</summary>
 internal sealed unsafe class InterpretedTiles : ITileKernels
 {
-    private readonly ThreadLocal<(TileInterpreter Narrow, TileInterpreter Square)> _kernels = new(
-        () => (new TileInterpreter(TileKernelCode.Narrow()), new TileInterpreter(TileKernelCode.Square())));
+    private readonly ThreadLocal<Kernels> _kernels = new(() => new Kernels());
 
-    private readonly ThreadLocal<bool> _hasBegun = new();
+    private int _calls;
 
-    public void Begin() => _hasBegun.Value = true;
+    /// <summary>Kernels run so far.</summary>
+    public int Calls => _calls;
 
-    public void End() => _hasBegun.Value = false;
-
-    public void Narrow(DotArguments* arguments) => Run(_kernels.Value.Narrow, arguments);
-
-    public void Square(DotArguments* arguments) => Run(_kernels.Value.Square, arguments);
-
-    private void Run(TileInterpreter kernel, DotArguments* arguments)
+    private enum Shape
     {
-        if (!_hasBegun.Value)
+        None,
+        BFloat16,
+        Integers,
+    }
+
+    public void Begin() => _kernels.Value!.Shape = Shape.BFloat16;
+
+    public void BeginIntegers() => _kernels.Value!.Shape = Shape.Integers;
+
+    public void End() => _kernels.Value!.Shape = Shape.None;
+
+    public void Narrow(DotArguments* arguments) => Run(Shape.BFloat16, _kernels.Value!.Narrow, arguments);
+
+    public void Square(DotArguments* arguments) => Run(Shape.BFloat16, _kernels.Value!.Square, arguments);
+
+    public void Int8(DotArguments* arguments) => Run(Shape.Integers, _kernels.Value!.Int8, arguments);
+
+    public void NF4(DotArguments* arguments) => Run(Shape.Integers, _kernels.Value!.NF4, arguments);
+
+    private void Run(Shape shape, TileInterpreter kernel, DotArguments* arguments)
+    {
+        if (_kernels.Value!.Shape != shape)
         {
-            throw new InvalidOperationException("the tiles of this thread are not configured");
+            throw new InvalidOperationException($"the tiles of this thread are shaped for {_kernels.Value.Shape}, not for {shape}");
         }
 
+        Interlocked.Increment(ref _calls);
         kernel.Run(arguments);
     }
+
+    private sealed class Kernels
+    {
+        private static readonly byte[] s_bfloat16 = Configuration(TileKernelCode.WriteConfiguration);
+        private static readonly byte[] s_integers = Configuration(IntegerTileCode.WriteConfiguration);
+
+        public Shape Shape { get; set; }
+
+        public TileInterpreter Narrow { get; } = Interpreter(TileKernelCode.Narrow(), s_bfloat16);
+
+        public TileInterpreter Square { get; } = Interpreter(TileKernelCode.Square(), s_bfloat16);
+
+        public TileInterpreter Int8 { get; } = Interpreter(IntegerTileCode.Int8(), s_integers);
+
+        public TileInterpreter NF4 { get; } = Interpreter(IntegerTileCode.NF4(), s_integers);
+
+        private static TileInterpreter Interpreter(Assembler kernel, byte[] configuration) => new(kernel, configuration);
+
+        private static byte[] Configuration(Writer write)
+        {
+            byte[] bytes = new byte[TileKernelCode.ConfigurationBytes];
+            write(bytes);
+            return bytes;
+        }
+    }
+
+    private delegate void Writer(Span<byte> target);
 }

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Iced.Intel;
 using InferenceServer.Tensors;
 
@@ -11,16 +12,20 @@ internal sealed unsafe class TileInterpreter
 {
     private const int Tiles = 8;
     private const int TileRows = 16;
-    private const int RowFloats = 16;
+    private const int RowBytes = 64;
 
     private readonly Dictionary<ulong, Instruction> _code = [];
     private readonly Dictionary<Register, long> _registers = [];
     private readonly Stack<long> _stack = new();
-    private readonly float[] _tiles = new float[Tiles * TileRows * RowFloats];
+    private readonly byte[] _tiles = new byte[Tiles * TileRows * RowBytes];
+    private readonly byte[] _configuration;
     private bool _isZero;
 
-    public TileInterpreter(Assembler kernel)
+    /// <param name="kernel">What to run.</param>
+    /// <param name="configuration">The 64 bytes of ldtilecfg: bytes of a row from byte 16 on, rows from byte 48 on.</param>
+    public TileInterpreter(Assembler kernel, byte[] configuration)
     {
+        _configuration = configuration;
         using MemoryStream stream = new();
         kernel.Assemble(new StreamCodeWriter(stream), 0);
         Decoder decoder = Decoder.Create(64, new ByteArrayCodeReader(stream.ToArray()), 0);
@@ -92,16 +97,19 @@ internal sealed unsafe class TileInterpreter
                 Set(instruction.Op0Register, _stack.Pop());
                 break;
             case Mnemonic.Tilezero:
-                Tile(instruction.Op0Register).Clear();
+                _tiles.AsSpan(Start(instruction.Op0Register), TileRows * RowBytes).Clear();
                 break;
             case Mnemonic.Tileloadd:
-                Move(instruction, Tile(instruction.Op0Register), load: true);
+                Move(instruction, instruction.Op0Register, load: true);
                 break;
             case Mnemonic.Tilestored:
-                Move(instruction, Tile(instruction.Op1Register), load: false);
+                Move(instruction, instruction.Op1Register, load: false);
                 break;
             case Mnemonic.Tdpbf16ps:
-                Multiply(Tile(instruction.Op0Register), Tile(instruction.Op1Register), Tile(instruction.Op2Register));
+                MultiplyBFloat16(instruction);
+                break;
+            case Mnemonic.Tdpbssd:
+                MultiplyBytes(instruction);
                 break;
             default:
                 throw new NotSupportedException($"the interpreter does not know {instruction}");
@@ -109,24 +117,58 @@ internal sealed unsafe class TileInterpreter
     }
 
     /// <summary>Per output two chains over the pairs, their sum, then the result: each step rounded to f32.</summary>
-    private static void Multiply(Span<float> c, ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    private void MultiplyBFloat16(in Instruction instruction)
     {
-        for (int row = 0; row < TileRows; row++)
+        CheckShapes(instruction);
+        for (int row = 0; row < Rows(instruction.Op0Register); row++)
         {
-            for (int column = 0; column < RowFloats; column++)
+            for (int column = 0; column < Columns(instruction.Op0Register); column++)
             {
                 float first = 0;
                 float second = 0;
-                for (int pair = 0; pair < TileRows; pair++)
+                for (int pair = 0; pair < Columns(instruction.Op1Register); pair++)
                 {
-                    (float x0, float x1) = Pair(a[(row * RowFloats) + pair]);
-                    (float w0, float w1) = Pair(b[(pair * RowFloats) + column]);
+                    (float x0, float x1) = Pair(At<float>(instruction.Op1Register, row, pair));
+                    (float w0, float w1) = Pair(At<float>(instruction.Op2Register, pair, column));
                     first = MathF.FusedMultiplyAdd(x0, w0, first);
                     second = MathF.FusedMultiplyAdd(x1, w1, second);
                 }
 
-                c[(row * RowFloats) + column] += first + second;
+                At<float>(instruction.Op0Register, row, column) += first + second;
             }
+        }
+    }
+
+    /// <summary>Products of signed bytes, four to a sum of 32 bits, which wraps.</summary>
+    private void MultiplyBytes(in Instruction instruction)
+    {
+        CheckShapes(instruction);
+        for (int row = 0; row < Rows(instruction.Op0Register); row++)
+        {
+            for (int column = 0; column < Columns(instruction.Op0Register); column++)
+            {
+                ref int sum = ref At<int>(instruction.Op0Register, row, column);
+                for (int quad = 0; quad < Columns(instruction.Op1Register); quad++)
+                {
+                    int x = At<int>(instruction.Op1Register, row, quad);
+                    int w = At<int>(instruction.Op2Register, quad, column);
+                    for (int i = 0; i < sizeof(int); i++)
+                    {
+                        sum = unchecked(sum + ((sbyte)(x >> (8 * i)) * (sbyte)(w >> (8 * i))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// <summary>Shapes that do not fit each other fault on a processor.</summary>
+    private void CheckShapes(in Instruction instruction)
+    {
+        if (Rows(instruction.Op1Register) != Rows(instruction.Op0Register)
+            || Rows(instruction.Op2Register) != Columns(instruction.Op1Register)
+            || Columns(instruction.Op2Register) != Columns(instruction.Op0Register))
+        {
+            throw new InvalidOperationException($"the tiles of {instruction} do not fit each other");
         }
     }
 
@@ -136,14 +178,21 @@ internal sealed unsafe class TileInterpreter
         return (BFloat16.ToSingle((ushort)pair), BFloat16.ToSingle((ushort)(pair >> 16)));
     }
 
-    private void Move(in Instruction instruction, Span<float> tile, bool load)
+    private void Move(in Instruction instruction, Register tile, bool load)
     {
         long stride = Get(instruction.MemoryIndex) * instruction.MemoryIndexScale;
         byte* start = (byte*)(nint)(Get(instruction.MemoryBase) + (long)instruction.MemoryDisplacement64);
-        for (int row = 0; row < TileRows; row++)
+        int bytes = Columns(tile) * sizeof(float);
+        if (load)
         {
-            Span<float> memory = new(start + (row * stride), RowFloats);
-            Span<float> own = tile.Slice(row * RowFloats, RowFloats);
+            // What a load does not fill is zero.
+            _tiles.AsSpan(Start(tile), TileRows * RowBytes).Clear();
+        }
+
+        for (int row = 0; row < Rows(tile); row++)
+        {
+            Span<byte> memory = new(start + (row * stride), bytes);
+            Span<byte> own = _tiles.AsSpan(Start(tile) + (row * RowBytes), bytes);
             if (load)
             {
                 memory.CopyTo(own);
@@ -155,7 +204,15 @@ internal sealed unsafe class TileInterpreter
         }
     }
 
-    private Span<float> Tile(Register tile) => _tiles.AsSpan((tile - Register.TMM0) * TileRows * RowFloats, TileRows * RowFloats);
+    private ref T At<T>(Register tile, int row, int element)
+        where T : unmanaged =>
+        ref MemoryMarshal.Cast<byte, T>(_tiles.AsSpan(Start(tile) + (row * RowBytes), RowBytes))[element];
+
+    private static int Start(Register tile) => (tile - Register.TMM0) * TileRows * RowBytes;
+
+    private int Rows(Register tile) => _configuration[48 + (tile - Register.TMM0)];
+
+    private int Columns(Register tile) => BitConverter.ToUInt16(_configuration, 16 + (2 * (tile - Register.TMM0))) / sizeof(float);
 
     private long Value(in Instruction instruction, int operand) => instruction.GetOpKind(operand) switch
     {
