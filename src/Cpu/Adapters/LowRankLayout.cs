@@ -1,3 +1,7 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using InferenceServer.Cpu.Simd;
+using InferenceServer.Cpu.Training;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 
@@ -55,57 +59,80 @@ internal static unsafe class LowRankLayout
     }
 
     /// <summary>Lays out A <c>[R, in]</c>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackA(HostMatrix a, WeightFormat format, byte* target)
     {
-        Span<float> run = stackalloc float[Run];
-        for (int first = 0, block; first < a.Rows; first += block)
+        float* padded = stackalloc float[Run];
+        fixed (float* values = a.Values)
         {
-            block = BlockRanks(a.Rows - first);
-            for (int input = 0; input < a.Columns; input += Run)
+            for (int first = 0, block; first < a.Rows; first += block)
             {
-                int count = Math.Min(Run, a.Columns - input);
-                run[count..].Clear();
-                for (int rank = first; rank < first + block; rank++)
+                block = BlockRanks(a.Rows - first);
+                for (int input = 0; input < a.Columns; input += Run)
                 {
-                    a.Row(rank).Slice(input, count).CopyTo(run);
-                    target = WriteRun(run, format, target);
+                    int count = Math.Min(Run, a.Columns - input);
+                    for (int rank = first; rank < first + block; rank++)
+                    {
+                        float* source = values + ((nint)rank * a.Columns) + input;
+                        if (count < Run)
+                        {
+                            new Span<float>(padded, Run).Clear();
+                            new Span<float>(source, count).CopyTo(new Span<float>(padded, Run));
+                            source = padded;
+                        }
+
+                        target = WriteRun(source, format, target);
+                    }
                 }
             }
         }
     }
 
     /// <summary>Lays out B <c>[out, R]</c>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackB(HostMatrix b, WeightFormat format, byte* target)
     {
-        Span<float> run = stackalloc float[Run];
-        for (int output = 0; output < b.Rows; output += Run)
+        // Some ranks of a run's outputs, so that any rank fits on the stack.
+        const int Ranks = 32;
+        float* runs = stackalloc float[Ranks * Run];
+        fixed (float* values = b.Values)
         {
-            int count = Math.Min(Run, b.Rows - output);
-            run[count..].Clear();
-            for (int rank = 0; rank < b.Columns; rank++)
+            for (int output = 0; output < b.Rows; output += Run)
             {
-                for (int i = 0; i < count; i++)
+                int count = Math.Min(Run, b.Rows - output);
+                if (count < Run)
                 {
-                    run[i] = b.Values[((output + i) * b.Columns) + rank];
+                    new Span<float>(runs, Ranks * Run).Clear();
                 }
 
-                target = WriteRun(run, format, target);
+                for (int first = 0; first < b.Columns; first += Ranks)
+                {
+                    int ranks = Math.Min(Ranks, b.Columns - first);
+                    TransposeBlock.Run(values + ((nint)output * b.Columns) + first, b.Columns, count, ranks, runs, Run);
+                    for (int rank = 0; rank < ranks; rank++)
+                    {
+                        target = WriteRun(runs + (rank * Run), format, target);
+                    }
+                }
             }
         }
     }
 
-    private static byte* WriteRun(ReadOnlySpan<float> values, WeightFormat format, byte* target)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static byte* WriteRun(float* values, WeightFormat format, byte* target)
     {
         if (format == WeightFormat.F32)
         {
-            values.CopyTo(new Span<float>(target, Run));
+            new ReadOnlySpan<float>(values, Run).CopyTo(new Span<float>(target, Run));
             return target + (Run * sizeof(float));
         }
 
-        uint* pairs = (uint*)target;
-        for (int i = 0; i < Half; i++)
+        // Half is two vectors: each of the first half meets the one of the second half that lies as far in.
+        for (int i = 0; i < Half; i += Vector256<float>.Count)
         {
-            pairs[i] = BFloat16.FromSingle(values[i]) | ((uint)BFloat16.FromSingle(values[Half + i]) << 16);
+            Vector256<uint> low = BFloat16Rounding.Round(Vector256.Load(values + i));
+            Vector256<uint> high = BFloat16Rounding.Round(Vector256.Load(values + Half + i));
+            (low | (high << 16)).Store((uint*)target + i);
         }
 
         return target + (Run * sizeof(ushort));

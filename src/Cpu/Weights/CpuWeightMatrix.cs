@@ -3,6 +3,7 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Memory;
+using InferenceServer.Cpu.Simd;
 using InferenceServer.Cpu.Training;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Packed;
@@ -312,8 +313,8 @@ internal sealed unsafe partial class CpuWeightMatrix : WeightMatrix
         int i = 0;
         for (; i <= count - Vector256<ushort>.Count; i += Vector256<ushort>.Count)
         {
-            Vector256<uint> low = Round(Vector256.Load(source + i));
-            Vector256<uint> high = Round(Vector256.Load(source + i + Vector256<float>.Count));
+            Vector256<uint> low = BFloat16Rounding.Round(Vector256.Load(source + i));
+            Vector256<uint> high = BFloat16Rounding.Round(Vector256.Load(source + i + Vector256<float>.Count));
             Vector256.Narrow(low, high).Store(target + i);
         }
 
@@ -321,14 +322,5 @@ internal sealed unsafe partial class CpuWeightMatrix : WeightMatrix
         {
             target[i] = BFloat16.FromSingle(source[i]);
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<uint> Round(Vector256<float> values)
-    {
-        Vector256<uint> bits = values.AsUInt32();
-        Vector256<uint> nearest = (bits + Vector256.Create(0x7fffu) + ((bits >> 16) & Vector256<uint>.One)) >> 16;
-        Vector256<uint> quiet = (bits >> 16) | Vector256.Create(0x40u);
-        return Vector256.ConditionalSelect(Vector256.Equals(values, values).AsUInt32(), nearest, quiet);
     }
 }

@@ -108,7 +108,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
             throw new SafetensorsFormatException(Name, $"tensor '{entry.Name}' has {entry.ElementCount} elements, more than one array holds");
         }
 
-        float[] values = new float[entry.ElementCount];
+        // Every element is written below.
+        float[] values = GC.AllocateUninitializedArray<float>((int)entry.ElementCount);
         ReadSingles(entry, 0, values);
         return values;
     }
