@@ -1,9 +1,5 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
-using InferenceServer.Cpu.Kernels;
-using InferenceServer.Cpu.Weights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Quantization;
 

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using InferenceServer.Cpu.Memory.Interop;
-using InferenceServer.Tensors;
 
 namespace InferenceServer.Cpu.Emitted;
 

@@ -190,7 +190,7 @@ internal sealed unsafe class ApplyAdapters<TSimd, TVector> : ParallelJob, IDispo
 
     private static bool HasLowRank(AdapterPart? part) => part is { Rank: > 0, Replacement: null };
 
-    private long FinishFloats(int columns) => Expand<TSimd, TVector, F32Run>.TileFloats(GroupRows.RowsPerPiece) + (long)LowRankLayout.RoundUp(columns);
+    private static long FinishFloats(int columns) => Expand<TSimd, TVector, F32Run>.TileFloats(GroupRows.RowsPerPiece) + (long)LowRankLayout.RoundUp(columns);
 
     private void ApplyUnit(int unit, int worker)
     {

@@ -127,7 +127,7 @@ internal static class StepBenchmark
         return step;
     }
 
-    private static DeviceAdapter CreateAdapter(IComputeBackend backend, TransformerModel model, int rank, int seed)
+    private static DeviceAdapter CreateAdapter(TimedBackend backend, TransformerModel model, int rank, int seed)
     {
         LowRankDelta?[] deltas = new LowRankDelta?[model.Shape.Modules.Count];
         foreach (ModuleShape module in model.Shape.Modules.Where(module => module is { Kind: ModuleKind.Linear, Layer: >= 0 }))

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Iced.Intel;
 using InferenceServer.Cpu.Emitted;
 
@@ -6,7 +7,7 @@ namespace InferenceServer.KernelTests.Cpu.Emulation;
 /// <summary>The tile kernels, run by the interpreter, for each thread its own.</summary>
 internal sealed unsafe class InterpretedTiles : ITileKernels
 {
-    private readonly ThreadLocal<Kernels> _kernels = new(() => new Kernels());
+    private readonly ConcurrentDictionary<int, Kernels> _kernels = [];
 
     private int _calls;
 
@@ -20,25 +21,27 @@ internal sealed unsafe class InterpretedTiles : ITileKernels
         Integers,
     }
 
-    public void Begin() => _kernels.Value!.Shape = Shape.BFloat16;
+    public void Begin() => Own.Shape = Shape.BFloat16;
 
-    public void BeginIntegers() => _kernels.Value!.Shape = Shape.Integers;
+    public void BeginIntegers() => Own.Shape = Shape.Integers;
 
-    public void End() => _kernels.Value!.Shape = Shape.None;
+    public void End() => Own.Shape = Shape.None;
 
-    public void Narrow(DotArguments* arguments) => Run(Shape.BFloat16, _kernels.Value!.Narrow, arguments);
+    public void Narrow(DotArguments* arguments) => Run(Shape.BFloat16, Own.Narrow, arguments);
 
-    public void Square(DotArguments* arguments) => Run(Shape.BFloat16, _kernels.Value!.Square, arguments);
+    public void Square(DotArguments* arguments) => Run(Shape.BFloat16, Own.Square, arguments);
 
-    public void Int8(DotArguments* arguments) => Run(Shape.Integers, _kernels.Value!.Int8, arguments);
+    public void Int8(DotArguments* arguments) => Run(Shape.Integers, Own.Int8, arguments);
 
-    public void NF4(DotArguments* arguments) => Run(Shape.Integers, _kernels.Value!.NF4, arguments);
+    public void NF4(DotArguments* arguments) => Run(Shape.Integers, Own.NF4, arguments);
+
+    private Kernels Own => _kernels.GetOrAdd(Environment.CurrentManagedThreadId, _ => new Kernels());
 
     private void Run(Shape shape, TileInterpreter kernel, DotArguments* arguments)
     {
-        if (_kernels.Value!.Shape != shape)
+        if (Own.Shape != shape)
         {
-            throw new InvalidOperationException($"the tiles of this thread are shaped for {_kernels.Value.Shape}, not for {shape}");
+            throw new InvalidOperationException($"the tiles of this thread are shaped for {Own.Shape}, not for {shape}");
         }
 
         Interlocked.Increment(ref _calls);
