@@ -26,7 +26,12 @@ internal static unsafe class IntegerTileCheck
             int* sums = (int*)(weights + WeightBytes);
             DotArguments arguments = new()
             {
-                X = (byte*)high, B1 = (byte*)low, XStride = Groups * Depth, B0 = (byte*)weights, C = (float*)sums, Blocks = Groups,
+                X = (byte*)high,
+                B1 = (byte*)low,
+                XStride = Groups * Depth,
+                B0 = (byte*)weights,
+                C = (float*)sums,
+                Blocks = Groups,
             };
             kernels.BeginIntegers();
             try

@@ -13,6 +13,8 @@ internal static class CpuTestBackend
     public static IComputeBackend Create(int vectorBits, int threads) =>
         new CpuBackend(new CpuOptions
         {
-            ThreadCount = threads, VectorBits = Math.Min(vectorBits, WidestBits), Products = CpuProducts.Vectors,
+            ThreadCount = threads,
+            VectorBits = Math.Min(vectorBits, WidestBits),
+            Products = CpuProducts.Vectors,
         });
 }

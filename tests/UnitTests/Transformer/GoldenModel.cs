@@ -18,7 +18,10 @@ internal sealed class GoldenModel : IDisposable
         Backend = new CpuBackend(new CpuOptions { Products = products });
         Model = TransformerModel.Load(folder, Backend, new ModelLoadOptions
         {
-            Weights = format, Head = head, MaxBatchTokens = 256, MaxSampledRows = 256,
+            Weights = format,
+            Head = head,
+            MaxBatchTokens = 256,
+            MaxSampledRows = 256,
         });
         Harness = new ModelHarness(Model, Backend);
     }
