@@ -22,6 +22,9 @@ internal sealed class LlamaServer : IDisposable
     {
         _process = process;
         _client = new HttpClient { BaseAddress = address, Timeout = TimeSpan.FromMinutes(30) };
+
+        // Also when this process is told to end amid a measurement.
+        AppDomain.CurrentDomain.ProcessExit += Kill;
         _errors = Task.WhenAll(KeepLastAsync(process.StandardError), KeepLastAsync(process.StandardOutput));
     }
 
@@ -88,15 +91,20 @@ internal sealed class LlamaServer : IDisposable
 
     public void Dispose()
     {
+        AppDomain.CurrentDomain.ProcessExit -= Kill;
         _client.Dispose();
+        Kill(this, EventArgs.Empty);
+        _errors.Wait();
+        _process.Dispose();
+    }
+
+    private void Kill(object? sender, EventArgs arguments)
+    {
         if (!_process.HasExited)
         {
             _process.Kill();
             _process.WaitForExit();
         }
-
-        _errors.Wait();
-        _process.Dispose();
     }
 
     private static JsonObject Request(int adapter, int[] prompt, int newTokens)
