@@ -22,7 +22,7 @@ public enum WeightFormat
 
     /// <summary>
     /// 4.13 bits a weight: QLoRA's 4-bit NormalFloat (arXiv:2305.14314) with one scale for each 64 inputs of an output, the scales
-    /// themselves in 8 bits; see <see cref="NormalFloat4"/> and <see cref="DynamicByte"/>.
+    /// themselves in 8 bits, which a backend may keep unpacked (the CPU does: 4.5 bits); see <see cref="NormalFloat4"/> and <see cref="DynamicByte"/>.
     /// </summary>
     NF4,
 }

@@ -3,7 +3,6 @@ using InferenceServer.Cpu.Memory;
 using InferenceServer.Cpu.Threading;
 using InferenceServer.Cpu.Weights;
 using InferenceServer.Tensors;
-using InferenceServer.Tensors.Quantization;
 
 namespace InferenceServer.Cpu.Emitted;
 
@@ -21,9 +20,6 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     private const int ItemWidth = IntegerDotKernels.ResultStride;
     private const int RowsPerItem = 96;
 
-    /// <summary>Inputs whose scales are unpacked at once (NF4).</summary>
-    private const int ScaledDepth = 4096;
-
     /// <summary>Inputs of a piece for more rows.</summary>
     private const int PieceDepth = 256;
 
@@ -34,7 +30,6 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     private const int MostDotRows = 16;
 
     private const int TileFloats = RowsPerItem * ItemWidth;
-    private const int ScaleFloats = PanelsPerItem * ScaledDepth / NormalFloat4.BlockSize * PanelLayout.Width;
 
     /// <summary>Multiplications below which waking another thread costs more than it brings.</summary>
     private const long SerialLimit = 1 << 18;
@@ -66,9 +61,6 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         _kernels = kernels;
         _quantize = new QuantizeRows(pool);
     }
-
-    /// <summary>Bytes of the scales of one block.</summary>
-    private int ScaleBytes => PanelLayout.Width * (_weight!.Format == WeightFormat.Int8 ? sizeof(ushort) : sizeof(float));
 
     private IntegerSource Source => _weight!.Format == WeightFormat.Int8 ? IntegerSource.Int8 : IntegerSource.NF4;
 
@@ -111,7 +103,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         int firstRow = item % _rowGroups * _rowsPerGroup;
         int rows = Math.Min(_rowsPerGroup, _rows - firstRow);
         int groupsPerPiece = PieceDepth / QuantizeRows.GroupSize;
-        float* tile = _scratch.Get(worker, TileFloats + ScaleFloats + IntegerTiles.ScratchFloats(groupsPerPiece));
+        float* tile = _scratch.Get(worker, TileFloats + IntegerTiles.ScratchFloats(groupsPerPiece));
         DotArguments arguments = new()
         {
             XStride = _quantize.Stride * sizeof(short),
@@ -119,37 +111,31 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             CStride = ItemWidth * sizeof(float),
             Values = IntegerWeights.Values,
         };
-        int chunk = ScaledDepth / _panels!.BlockDepth;
-        int piece = rows <= IntegerDotKernels.MaxRows ? chunk : PieceDepth / _panels.BlockDepth;
-        for (int first = 0; first < _panels.BlockCount; first += chunk)
+        // Where the second panel is missing the first stands in, for columns of the tile that nobody reads.
+        bool few = rows <= IntegerDotKernels.MaxRows;
+        int piece = few ? _panels!.BlockCount : PieceDepth / _panels!.BlockDepth;
+        int secondPanel = Math.Min(firstPanel + 1, weight.PanelCount - 1);
+        for (int block = 0; block < _panels.BlockCount; block += piece)
         {
-            // Where the second panel is missing the first stands in, for columns of the tile that nobody reads.
-            int end = Math.Min(first + chunk, _panels.BlockCount);
-            int secondPanel = Math.Min(firstPanel + 1, weight.PanelCount - 1);
-            byte* scales = Scales(firstPanel, first, end - first, tile + TileFloats);
-            byte* secondScales = Scales(secondPanel, first, end - first, tile + TileFloats + (ScaleFloats / 2));
-            for (int block = first; block < end; block += piece)
+            arguments.Blocks = Math.Min(piece, _panels.BlockCount - block);
+            arguments.Resume = block > 0 ? 1 : 0;
+            arguments.B0 = Codes(firstPanel, block);
+            arguments.B1 = Codes(secondPanel, block);
+            arguments.BScales = Scales(firstPanel, block);
+            arguments.B1Scales = Scales(secondPanel, block);
+            nint ahead = few ? PrefetchBytes : arguments.Blocks * QuantizedPanels.BlockBytes;
+            arguments.Prefetch0 = arguments.B0 + ahead;
+            arguments.Prefetch1 = arguments.B1 + ahead;
+            if (_usesTiles)
             {
-                arguments.Blocks = Math.Min(piece, end - block);
-                arguments.Resume = block > 0 ? 1 : 0;
-                arguments.B0 = Codes(firstPanel, block);
-                arguments.B1 = Codes(secondPanel, block);
-                arguments.BScales = scales + ((block - first) * ScaleBytes);
-                arguments.B1Scales = secondScales + ((block - first) * ScaleBytes);
-                nint ahead = rows <= IntegerDotKernels.MaxRows ? PrefetchBytes : arguments.Blocks * QuantizedPanels.BlockBytes;
-                arguments.Prefetch0 = arguments.B0 + ahead;
-                arguments.Prefetch1 = arguments.B1 + ahead;
-                if (_usesTiles)
-                {
-                    byte* unpacked = (byte*)(tile + TileFloats + ScaleFloats);
-                    MultiplyTiles(arguments.B0, (byte*)arguments.BScales, (int)arguments.Blocks, firstRow, rows, block, tile, unpacked);
-                    MultiplyTiles(
-                        arguments.B1, (byte*)arguments.B1Scales, (int)arguments.Blocks, firstRow, rows, block, tile + PanelLayout.Width, unpacked);
-                }
-                else
-                {
-                    MultiplyRows(&arguments, firstRow, rows, block, tile);
-                }
+                byte* unpacked = (byte*)(tile + TileFloats);
+                MultiplyTiles(arguments.B0, (byte*)arguments.BScales, (int)arguments.Blocks, firstRow, rows, block, tile, unpacked);
+                MultiplyTiles(
+                    arguments.B1, (byte*)arguments.B1Scales, (int)arguments.Blocks, firstRow, rows, block, tile + PanelLayout.Width, unpacked);
+            }
+            else
+            {
+                MultiplyRows(&arguments, firstRow, rows, block, tile);
             }
         }
 
@@ -164,16 +150,12 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
 
     private byte* Codes(int panel, int block) => _weight!.Panel(panel) + ((nint)block * QuantizedPanels.BlockBytes);
 
-    /// <summary>Scales from a block on: those of int8 as they lie, those of NF4 unpacked.</summary>
-    private byte* Scales(int panel, int block, int blocks, float* unpacked)
+    /// <summary>Scales from a block on: bf16 of int8, f32 of NF4.</summary>
+    private void* Scales(int panel, int block)
     {
-        if (_panels is Int8Panels int8)
-        {
-            return (byte*)(int8.Scales(_weight!.Panel(panel)) + ((nint)block * PanelLayout.Width));
-        }
-
-        _panels!.ReadScales(panel, _weight!.Panel(panel), block, blocks, unpacked);
-        return (byte*)unpacked;
+        byte* source = _weight!.Panel(panel);
+        nint first = (nint)block * PanelLayout.Width;
+        return _panels is Int8Panels int8 ? int8.Scales(source) + first : ((NF4Panels)_panels!).Scales(source) + first;
     }
 
     /// <summary>One piece of a panel for all rows of an item, by tiles.</summary>

@@ -3,7 +3,7 @@ using InferenceServer.Tensors.Packed;
 
 namespace InferenceServer.Cpu.Weights;
 
-/// <summary>The packed form on disk: the panels, then what lies beside them.</summary>
+/// <summary>The packed form on disk: the panels.</summary>
 internal sealed unsafe partial class CpuWeightMatrix
 {
     /// <summary>Copies bytes of the packed form.</summary>
@@ -12,19 +12,7 @@ internal sealed unsafe partial class CpuWeightMatrix
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(offset + destination.Length, ByteCount, nameof(destination));
 
-        // The check above keeps both parts inside what they are copied from.
-        int panelBytes = (int)Math.Clamp(_block.ByteCount - offset, 0, destination.Length);
-        if (panelBytes > 0)
-        {
-            new ReadOnlySpan<byte>(_block.Pointer + offset, panelBytes).CopyTo(destination);
-        }
-
-        if (panelBytes < destination.Length)
-        {
-            byte[] extras = new byte[Quantized!.ExtraBytes];
-            Quantized.WriteExtras(extras);
-            extras.AsSpan((int)(offset + panelBytes - _block.ByteCount), destination.Length - panelBytes).CopyTo(destination[panelBytes..]);
-        }
+        new ReadOnlySpan<byte>(_block.Pointer + offset, destination.Length).CopyTo(destination);
     }
 
     /// <summary>Reads what <see cref="ReadPacked"/> gave.</summary>
@@ -44,17 +32,12 @@ internal sealed unsafe partial class CpuWeightMatrix
                 throw new PackedFileException(section.Label, $"{section.ByteCount} bytes on disk, {matrix.ByteCount} here");
             }
 
-            byte[] extras = new byte[matrix.Quantized?.ExtraBytes ?? 0];
-            if (mapped is not null)
+            if (mapped is null)
             {
-                new ReadOnlySpan<byte>(mapped.Pointer + matrix._block.ByteCount, extras.Length).CopyTo(extras);
-                matrix.Quantized?.ReadExtras(extras);
-                return matrix;
+                ParallelOptions options = new() { MaxDegreeOfParallelism = threads };
+                Parallel.For(0, section.PieceCount, options, piece => matrix.RestorePiece(section, piece));
             }
 
-            ParallelOptions options = new() { MaxDegreeOfParallelism = threads };
-            Parallel.For(0, section.PieceCount, options, piece => matrix.RestorePiece(section, piece, extras));
-            matrix.Quantized?.ReadExtras(extras);
             return matrix;
         }
         catch (AggregateException error)
@@ -71,21 +54,11 @@ internal sealed unsafe partial class CpuWeightMatrix
         }
     }
 
-    private void RestorePiece(PackedSection section, int piece, byte[] extras)
+    private void RestorePiece(PackedSection section, int piece)
     {
+        // The sum of the matrix's bytes bounds the last piece.
         long start = (long)piece * PackedSection.PieceBytes;
         int count = (int)Math.Min(PackedSection.PieceBytes, ByteCount - start);
-        int panelBytes = (int)Math.Clamp(_block.ByteCount - start, 0, count);
-        if (panelBytes == count)
-        {
-            // Straight into place: the sum of the matrix's bytes bounds the last piece.
-            section.Read(piece, new Span<byte>(_block.Pointer + start, count));
-            return;
-        }
-
-        byte[] mixed = new byte[count];
-        section.Read(piece, mixed);
-        mixed.AsSpan(0, panelBytes).CopyTo(new Span<byte>(_block.Pointer + Math.Min(start, _block.ByteCount), panelBytes));
-        mixed.AsSpan(panelBytes).CopyTo(extras.AsSpan((int)(start + panelBytes - _block.ByteCount)));
+        section.Read(piece, new Span<byte>(_block.Pointer + start, count));
     }
 }

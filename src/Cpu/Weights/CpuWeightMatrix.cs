@@ -36,7 +36,7 @@ internal sealed unsafe partial class CpuWeightMatrix : WeightMatrix
             : new NativeBlock(mapped, Math.Min(PanelBytes * PanelCount, mapped.ByteCount));
     }
 
-    public override long ByteCount => _block.ByteCount + (Quantized?.ExtraBytes ?? 0);
+    public override long ByteCount => _block.ByteCount;
 
     /// <summary>Panels of 32 outputs.</summary>
     public int PanelCount => PanelLayout.PanelCount(Rows);
@@ -167,7 +167,7 @@ internal sealed unsafe partial class CpuWeightMatrix : WeightMatrix
     /// <summary>Whether both hold the same bits.</summary>
     public bool HasSameBits(CpuWeightMatrix other)
     {
-        if (Rows != other.Rows || Columns != other.Columns || Format != other.Format || Quantized?.HasSameExtras(other.Quantized!) == false)
+        if (Rows != other.Rows || Columns != other.Columns || Format != other.Format)
         {
             return false;
         }

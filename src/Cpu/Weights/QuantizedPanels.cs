@@ -37,9 +37,6 @@ internal abstract unsafe class QuantizedPanels
     /// <summary>Bytes of a panel, scales included.</summary>
     public long PanelBytes { get; }
 
-    /// <summary>Bytes kept beside the panels.</summary>
-    public virtual long ExtraBytes => 0;
-
     protected int Rows { get; }
 
     protected int Columns { get; }
@@ -54,18 +51,6 @@ internal abstract unsafe class QuantizedPanels
     /// <summary>What is left to do once every panel is packed.</summary>
     /// <param name="block">The panels.</param>
     public virtual void Finish(NativeBlock block)
-    {
-    }
-
-    /// <summary>Copies what is kept beside the panels, for a file of packed weights.</summary>
-    /// <param name="target"><see cref="ExtraBytes"/> bytes.</param>
-    public virtual void WriteExtras(Span<byte> target)
-    {
-    }
-
-    /// <summary>Takes back what <see cref="WriteExtras"/> gave, in place of packing.</summary>
-    /// <param name="source"><see cref="ExtraBytes"/> bytes.</param>
-    public virtual void ReadExtras(ReadOnlySpan<byte> source)
     {
     }
 
@@ -116,7 +101,4 @@ internal abstract unsafe class QuantizedPanels
             TransposeBlock.Run(from, PanelLayout.Width, blockEnd - start, rows, target + start - firstColumn, stride);
         }
     }
-
-    /// <summary>Whether what is kept beside the panels has the same bits.</summary>
-    public virtual bool HasSameExtras(QuantizedPanels other) => true;
 }
