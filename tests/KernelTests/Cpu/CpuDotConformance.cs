@@ -10,7 +10,11 @@ namespace InferenceServer.KernelTests.Cpu;
 /// <summary>Products by the emitted kernels, or by the vectors where this processor (or child run) lacks the instructions.</summary>
 public sealed class CpuMatMulWithDots : MatMulConformance
 {
-    protected override IComputeBackend CreateBackend(int threads) => new CpuBackend(new CpuOptions { ThreadCount = threads });
+    // Not the option's Auto, which takes tiles where there are any, and on some processors other products than those that there are.
+    protected override IComputeBackend CreateBackend(int threads) => new CpuBackend(
+        new CpuOptions { ThreadCount = threads },
+        null,
+        HasWideVectors ? new ProductChoice(null, EmittedKernels.BFloat16Dots, EmittedKernels.IntegerDots) : ProductChoice.None);
 
     /// <summary>x is rounded to bf16, or to integers of 16 bits with a scale for each 32.</summary>
     protected override HostTensor Multiplied(HostTensor x, WeightFormat format) => format switch
