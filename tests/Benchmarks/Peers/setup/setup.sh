@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the peer and what both sides load, in a folder outside the repository:
 #   setup.sh WORK SHAPES ADAPTER_SHAPES RANKS ADAPTERS
-#   e.g. setup.sh /tmp/peers "llama-110m tinyllama-1.1b" "llama-110m" "16" 16
+#   e.g. setup.sh WORK "llama-110m tinyllama-1.1b" "llama-110m" "16" 16
 # Needs Node 20 (npm), git, g++ and a Python 3 with numpy. What is there already is not made again.
 set -euo pipefail
 
