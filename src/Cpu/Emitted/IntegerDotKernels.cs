@@ -1,5 +1,6 @@
 using Iced.Intel;
 using InferenceServer.Cpu.Weights;
+using InferenceServer.Tensors;
 using InferenceServer.Tensors.Quantization;
 using static Iced.Intel.AssemblerRegisters;
 using static InferenceServer.Cpu.Emitted.KernelParts;
@@ -33,14 +34,16 @@ internal sealed class IntegerDotKernels
     private const int PairBytes = 2 * PanelLayout.Width;
     private const int WordPairs = NF4Panels.WordDepth / 2;
 
+    private static readonly WeightFormat[] s_formats = [WeightFormat.Int8, WeightFormat.NF4];
+
     private readonly Assembler _code = new(64);
-    private readonly IntegerSource _source;
+    private readonly WeightFormat _format;
     private readonly int _rows;
     private readonly bool _prefetch;
 
-    private IntegerDotKernels(IntegerSource source, int rows, bool prefetch)
+    private IntegerDotKernels(WeightFormat format, int rows, bool prefetch)
     {
-        _source = source;
+        _format = format;
         _rows = rows;
         _prefetch = prefetch;
     }
@@ -62,20 +65,20 @@ internal sealed class IntegerDotKernels
 
     private static AssemblerRegisterZMM Table => Zmm(31);
 
-    private int GroupsPerScale => _source == IntegerSource.Int8 ? 1 : NormalFloat4.BlockSize / QuantizeRows.GroupSize;
+    private int GroupsPerScale => _format == WeightFormat.Int8 ? 1 : NormalFloat4.BlockSize / QuantizeRows.GroupSize;
 
     private int GroupBytes => QuantizedPanels.BlockBytes / GroupsPerScale;
 
-    /// <summary>A kernel for each source, number of rows, and without and with asking for weights ahead.</summary>
+    /// <summary>A kernel for each format, number of rows, and without and with asking for weights ahead.</summary>
     public static IReadOnlyList<Assembler> Assemblers()
     {
         List<Assembler> kernels = [];
-        foreach (IntegerSource source in Enum.GetValues<IntegerSource>())
+        foreach (WeightFormat format in s_formats)
         {
             for (int rows = 1; rows <= MaxRows; rows++)
             {
-                kernels.Add(new IntegerDotKernels(source, rows, prefetch: false).Emit());
-                kernels.Add(new IntegerDotKernels(source, rows, prefetch: true).Emit());
+                kernels.Add(new IntegerDotKernels(format, rows, prefetch: false).Emit());
+                kernels.Add(new IntegerDotKernels(format, rows, prefetch: true).Emit());
             }
         }
 
@@ -83,8 +86,8 @@ internal sealed class IntegerDotKernels
     }
 
     /// <summary>Place in <see cref="Assemblers"/>.</summary>
-    public static int Index(IntegerSource source, int rows, bool prefetch) =>
-        ((((int)source * MaxRows) + rows - 1) * 2) + (prefetch ? 1 : 0);
+    public static int Index(WeightFormat format, int rows, bool prefetch) =>
+        (((Array.IndexOf(s_formats, format) * MaxRows) + rows - 1) * 2) + (prefetch ? 1 : 0);
 
     private Assembler Emit()
     {
@@ -106,7 +109,7 @@ internal sealed class IntegerDotKernels
         c.mov(r14, Field(nameof(DotArguments.Prefetch0)));
         c.mov(r15, Field(nameof(DotArguments.Prefetch1)));
         c.mov(r9, Field(nameof(DotArguments.Blocks)));
-        if (_source == IntegerSource.NF4)
+        if (_format == WeightFormat.NF4)
         {
             c.mov(rbp, Field(nameof(DotArguments.Values)));
             c.vmovdqu16(Table, __zmmword_ptr[rbp]);
@@ -134,7 +137,7 @@ internal sealed class IntegerDotKernels
         }
 
         int bytes = GroupsPerScale * GroupBytes;
-        int scaleBytes = PanelLayout.Width * (_source == IntegerSource.Int8 ? sizeof(ushort) : sizeof(float));
+        int scaleBytes = PanelLayout.Width * (_format == WeightFormat.Int8 ? sizeof(ushort) : sizeof(float));
         c.add(rcx, bytes);
         c.add(r12, bytes);
         c.add(rbx, scaleBytes);
@@ -190,13 +193,13 @@ internal sealed class IntegerDotKernels
         Assembler c = _code;
         AssemblerRegisterZMM first = Zmm(register);
         AssemblerRegisterZMM second = Zmm(register + 1);
-        switch (_source)
+        switch (_format)
         {
-            case IntegerSource.Int8:
+            case WeightFormat.Int8:
                 c.vpmovsxbw(first, __ymmword_ptr[weights + (start + (pair * PairBytes))]);
                 c.vpmovsxbw(second, __ymmword_ptr[weights + (start + (pair * PairBytes) + (PairBytes / 2))]);
                 break;
-            case IntegerSource.NF4:
+            case WeightFormat.NF4:
                 // The lowest 5 bits of each 16 name an entry of a table that has its 16 values twice, so that only 4 of them count.
                 int at = start + (pair / WordPairs * NF4Panels.WordBytes);
                 int shift = pair % WordPairs * 4;
@@ -235,7 +238,7 @@ internal sealed class IntegerDotKernels
         {
             AssemblerRegister64 scales = vector < 2 ? rbx : r13;
             AssemblerRegisterZMM scale = Zmm(FirstWeight + vector);
-            if (_source == IntegerSource.Int8)
+            if (_format == WeightFormat.Int8)
             {
                 const int HalfBytes = 32;
                 c.vpmovzxwd(scale, __ymmword_ptr[scales + (vector % 2 * HalfBytes)]);

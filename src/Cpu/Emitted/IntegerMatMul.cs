@@ -62,8 +62,6 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         _quantize = new QuantizeRows(pool);
     }
 
-    private IntegerSource Source => _weight!.Format == WeightFormat.Int8 ? IntegerSource.Int8 : IntegerSource.NF4;
-
     public void Run(TensorView x, CpuWeightMatrix weight, QuantizedPanels panels, TensorView y)
     {
         _weight = weight;
@@ -200,7 +198,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             arguments->X = (byte*)(_quantize.Integers + ((firstRow + row) * _quantize.Stride) + (group * QuantizeRows.GroupSize));
             arguments->XScales = _quantize.Scales + ((firstRow + row) * _quantize.ScaleStride) + group;
             arguments->C = c + (row * ItemWidth);
-            EmittedKernels.Run(_kernels[IntegerDotKernels.Index(Source, count, prefetch: i == 0)], arguments);
+            EmittedKernels.Run(_kernels[IntegerDotKernels.Index(_weight!.Format, count, prefetch: i == 0)], arguments);
             row += count;
         }
     }

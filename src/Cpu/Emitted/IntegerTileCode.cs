@@ -13,12 +13,6 @@ internal static class IntegerTileCode
     /// <summary>Rows of x of a call.</summary>
     public const int Rows = 16;
 
-    /// <summary>Columns of a call for int8.</summary>
-    public const int Int8Columns = 32;
-
-    /// <summary>Columns of a call for NF4.</summary>
-    public const int NF4Columns = 16;
-
     /// <summary>Bytes of the weights of a tile: 8 times 4 inputs of 16 columns.</summary>
     public const int WeightTileBytes = 512;
 
@@ -34,7 +28,7 @@ internal static class IntegerTileCode
     /// <summary>
     /// Int8: 16 rows times 32 columns. Writes for each group the sums of the high bytes of x with both tiles of columns, then those of the low.
     /// </summary>
-    public static Assembler Int8() => Emit(2 * WeightTileBytes, c =>
+    public static Assembler Int8() => Emit(c =>
     {
         c.tileloadd(tmm6, __[rcx + rax]);
         c.tileloadd(tmm4, __[rsi + rdx]);
@@ -50,7 +44,7 @@ internal static class IntegerTileCode
     /// NF4: 16 rows times 16 columns, whose weights are a tile of high bytes and one of low. Writes for each group the sums of high with high, of
     /// high with low both ways, of low with low, and a tile of zeros.
     /// </summary>
-    public static Assembler NF4() => Emit(2 * WeightTileBytes, c =>
+    public static Assembler NF4() => Emit(c =>
     {
         c.tileloadd(tmm6, __[rcx + rax]);
         c.tileloadd(tmm4, __[rsi + rdx]);
@@ -78,7 +72,7 @@ internal static class IntegerTileCode
     }
 
     /// <summary>A loop over groups: X holds the high bytes of x, B1 the low, B0 the weights, and C takes the sums.</summary>
-    private static Assembler Emit(int weightBytes, Action<Assembler> multiply)
+    private static Assembler Emit(Action<Assembler> multiply)
     {
         Assembler c = new(64);
         c.mov(rsi, Field(nameof(DotArguments.X)));
@@ -101,7 +95,7 @@ internal static class IntegerTileCode
         c.tilestored(__[r10 + rax + (3 * SumTileBytes)], tmm3);
         c.add(rsi, GroupBytes);
         c.add(r8, GroupBytes);
-        c.add(rcx, weightBytes);
+        c.add(rcx, 2 * WeightTileBytes);
         c.add(r10, SumBytes);
         c.dec(r9);
         c.jne(loop);

@@ -14,18 +14,21 @@ internal static unsafe class IntegerTiles
 {
     private const int Tile = PanelLayout.TileWidth;
 
+    private static readonly Vector512<short> s_nf4Order = NF4Order();
+
     /// <summary>Floats of scratch memory: the weights of so many groups as bytes, then sums.</summary>
     public static int ScratchFloats(int groups) =>
         ((groups * 4 * IntegerTileCode.WeightTileBytes) + IntegerTileCode.SumBytes) / sizeof(float);
 
     /// <summary>Where each place of 32 integers of x takes its own from: those of NF4 lie in the order of its pairs.</summary>
-    public static Vector512<short> Order(WeightFormat format)
+    public static Vector512<short> Order(WeightFormat format) => format == WeightFormat.NF4 ? s_nf4Order : Vector512<short>.Indices;
+
+    private static Vector512<short> NF4Order()
     {
         Span<short> order = stackalloc short[Vector512<short>.Count];
         for (int i = 0; i < order.Length; i++)
         {
-            int swapped = (i % 4) switch { 1 => i + 1, 2 => i - 1, _ => i };
-            order[i] = (short)(format == WeightFormat.NF4 ? swapped : i);
+            order[i] = (short)((i % 4) switch { 1 => i + 1, 2 => i - 1, _ => i });
         }
 
         return Vector512.Create<short>(order);

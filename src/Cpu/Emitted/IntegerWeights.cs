@@ -18,6 +18,7 @@ internal static unsafe class IntegerWeights
     private const int NF4Unit = 2047;
 
     private static readonly short* s_values = NF4Table();
+    private static readonly Vector512<short> s_nf4Order = NF4Order();
 
     /// <summary>The values of NF4's 16 codes, twice, where no garbage collector moves them.</summary>
     public static short* Values => s_values;
@@ -26,13 +27,15 @@ internal static unsafe class IntegerWeights
     public static float Unit(WeightFormat format) => format == WeightFormat.NF4 ? 1f / NF4Unit : 1f;
 
     /// <summary>Where each place of 32 inputs of x takes its element from.</summary>
-    public static Vector512<short> Order(WeightFormat format)
+    public static Vector512<short> Order(WeightFormat format) => format == WeightFormat.NF4 ? s_nf4Order : Vector512<short>.Indices;
+
+    private static Vector512<short> NF4Order()
     {
         // Eight inputs of NF4 lie in 32 bits; their pairs are four apart. Bytes of int8 lie input by input.
         Span<short> order = stackalloc short[Vector512<short>.Count];
         for (int i = 0; i < order.Length; i++)
         {
-            order[i] = (short)(format == WeightFormat.NF4 ? (i / 8 * 8) + (i % 8 / 2) + (i % 2 * 4) : i);
+            order[i] = (short)((i / 8 * 8) + (i % 8 / 2) + (i % 2 * 4));
         }
 
         return Vector512.Create<short>(order);
