@@ -3,11 +3,13 @@ using System.Globalization;
 using InferenceServer.Client;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Requests;
+using InferenceServer.Engine.Scheduling;
 using InferenceServer.Engine.Streaming;
 using InferenceServer.Models;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Server.Hosting;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
 using V1 = InferenceServer.Protocol.V1;
 
 namespace InferenceServer.Benchmarks.Peers;
@@ -23,6 +25,7 @@ internal sealed class OurSide : IAsyncDisposable
     private readonly InferenceClient _client;
     private readonly DirectoryInfo _data;
     private readonly int _vocabularySize;
+    private readonly int _stepTokens;
     private readonly Random _random = new(17);
 
     private OurSide(InferenceServerHost host, DirectoryInfo data)
@@ -33,6 +36,7 @@ internal sealed class OurSide : IAsyncDisposable
         _client = new InferenceClient(host.GrpcAddress.ToString());
         TransformerModel transformer = host.Services.GetRequiredService<LanguageModel>().Transformer;
         _vocabularySize = transformer.Config.VocabularySize;
+        _stepTokens = host.Services.GetRequiredService<IOptions<SchedulerOptions>>().Value.MaxBatchTokens;
 
         // Of an embedding that is not the output head too, a step reads a row for each token; it is bf16 in all formats measured here.
         long embedding = transformer.Config.TiedEmbeddings == true ? 0 : 2L * transformer.Config.VocabularySize * transformer.Config.HiddenSize;
@@ -80,8 +84,8 @@ internal sealed class OurSide : IAsyncDisposable
     /// <param name="newTokens">Tokens of each sequence that count.</param>
     public async Task<double> DecodeAsync(IReadOnlyList<string> adapters, int promptTokens, int newTokens)
     {
-        // While the loop is busy with this one, the others arrive; so all of them start in one step and stay in step.
-        await using GenerationStream first = await _engine.SubmitAsync(Request(promptTokens: 64, newTokens: 1, adapter: ""));
+        // This one fills a step alone, whether the others arrive before it begins or while it runs; so all of them start in the next one and stay in step.
+        await using GenerationStream first = await _engine.SubmitAsync(Request(_stepTokens, newTokens: 1, adapter: ""));
         GenerationStream[] streams = new GenerationStream[adapters.Count];
         for (int i = 0; i < streams.Length; i++)
         {
