@@ -91,22 +91,14 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void Write(ReadOnlySpan<float> source, DeviceBuffer target)
     {
-        if ((long)source.Length * sizeof(float) > target.ByteCount)
-        {
-            throw new ArgumentException($"{source.Length} floats exceed the {target.ByteCount} bytes of '{target.Label}'");
-        }
-
+        OperationChecks.Write(source, target);
         source.CopyTo(new Span<float>(CpuBuffer.Of(target).Pointer, source.Length));
         GC.KeepAlive(target);
     }
 
     public void Read(TensorView source, Span<float> destination)
     {
-        if (destination.Length != (long)source.Rows * source.Columns)
-        {
-            throw new ArgumentException($"{destination.Length} floats for a view of [{source.Rows}, {source.Columns}]");
-        }
-
+        OperationChecks.Read(source, destination);
         Rows rows = new(source);
         for (int row = 0; row < source.Rows; row++)
         {
@@ -145,14 +137,9 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void ReadMatrix(WeightMatrix matrix, int firstRow, Span<float> destination)
     {
+        OperationChecks.ReadMatrix(matrix, firstRow, destination);
         CpuWeightMatrix packed = CpuWeightMatrix.Of(matrix);
         int rows = destination.Length / matrix.Columns;
-        if (rows * matrix.Columns != destination.Length || firstRow < 0 || firstRow + (long)rows > matrix.Rows)
-        {
-            throw new ArgumentException(
-                $"{destination.Length} floats from row {firstRow} are not rows of '{matrix.Label}' [{matrix.Rows}, {matrix.Columns}]");
-        }
-
         fixed (float* target = destination)
         {
             for (int row = 0; row < rows; row++)
@@ -174,29 +161,22 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void Embed(WeightMatrix table, TensorView y)
     {
-        RequireRowsOfStep(y, nameof(Embed));
-        Require(y.Columns == table.Columns, "Embed: y has {0} columns, the table {1}", y.Columns, table.Columns);
         (int max, int min) = _step.TokenRange;
-        Require(max < table.Rows, "Embed: token {0} is beyond the table's {1} rows", max, table.Rows);
-        Require(min >= 0, "Embed: token {0} is below {1}", min, 0);
+        OperationChecks.Embed(_step.Inputs, table, min, max, y);
         _gatherRows.Run(CpuWeightMatrix.Of(table), _step.Inputs.Tokens, new Rows(y), add: false);
         KeepAlive(table, y);
     }
 
     public void AddPositions(WeightMatrix table, TensorView y)
     {
-        RequireRowsOfStep(y, nameof(AddPositions));
-        Require(y.Columns == table.Columns, "AddPositions: y has {0} columns, the table {1}", y.Columns, table.Columns);
-        Require(_step.MaxPosition < table.Rows, "AddPositions: position {0} is beyond the table's {1} rows", _step.MaxPosition, table.Rows);
+        OperationChecks.AddPositions(_step.Inputs, table, _step.MaxPosition, y);
         _gatherRows.Run(CpuWeightMatrix.Of(table), _step.Inputs.Positions, new Rows(y), add: true);
         KeepAlive(table, y);
     }
 
     public void ApplyEmbeddingAdapters(int module, TensorView y)
     {
-        RequireRowsOfStep(y, nameof(ApplyEmbeddingAdapters));
-        RequireGroupsInside(_step.Inputs.Restore, y.Rows);
-        RequireGroupsInside(_step.Inputs.Lora, y.Rows);
+        OperationChecks.ApplyEmbeddingAdapters(_step.Inputs, y);
         _operations.ApplyEmbeddingAdapters(_step.Inputs.Restore, module, y);
         _operations.ApplyEmbeddingAdapters(_step.Inputs.Lora, module, y);
         GC.KeepAlive(y.Buffer);
@@ -210,21 +190,14 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void RmsNorm(TensorView x, DeviceBuffer weight, float offset, float epsilon, TensorView y)
     {
-        RequireSameShape(x, y, nameof(RmsNorm));
-        RequireVector(weight, x.Columns, nameof(RmsNorm));
+        OperationChecks.Norm(x, weight, null, y, nameof(RmsNorm));
         _operations.RmsNorm(x, weight, offset, epsilon, y);
         KeepAlive(x, weight, y);
     }
 
     public void LayerNorm(TensorView x, DeviceBuffer weight, DeviceBuffer? bias, float epsilon, TensorView y)
     {
-        RequireSameShape(x, y, nameof(LayerNorm));
-        RequireVector(weight, x.Columns, nameof(LayerNorm));
-        if (bias is not null)
-        {
-            RequireVector(bias, x.Columns, nameof(LayerNorm));
-        }
-
+        OperationChecks.Norm(x, weight, bias, y, nameof(LayerNorm));
         _operations.LayerNorm(x, weight, bias, epsilon, y);
         KeepAlive(x, weight, y);
         GC.KeepAlive(bias);
@@ -232,9 +205,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void MatMul(TensorView x, WeightMatrix weight, TensorView y)
     {
-        Require(x.Rows == y.Rows, "MatMul: x has {0} rows, y {1}", x.Rows, y.Rows);
-        Require(x.Columns == weight.Columns, "MatMul: x has {0} columns, the weight {1}", x.Columns, weight.Columns);
-        Require(y.Columns == weight.Rows, "MatMul: y has {0} columns, the weight {1} rows", y.Columns, weight.Rows);
+        OperationChecks.MatMul(x, weight, y);
         _operations.MatMul(x, CpuWeightMatrix.Of(weight), y);
         GC.KeepAlive(x.Buffer);
         KeepAlive(weight, y);
@@ -242,40 +213,28 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y)
     {
-        Require(x.Rows == y.Rows, "ApplyAdapters: x has {0} rows, y {1}", x.Rows, y.Rows);
-        RequireGroupsInside(batch, y.Rows);
-        foreach (ModuleColumns columns in modules)
-        {
-            Require(
-                columns.FirstColumn >= 0 && columns.ColumnCount >= 0 && columns.ColumnCount <= y.Columns - columns.FirstColumn,
-                "ApplyAdapters: columns from {0} on of {1}",
-                columns.FirstColumn,
-                y.Columns);
-        }
-
+        OperationChecks.ApplyAdapters(batch, modules, x, y);
         _operations.ApplyAdapters(batch, modules, x, y);
         KeepAlive(x, y);
     }
 
     public void ScaleInputs(LoraBatch batch, int module, TensorView x, TensorView y)
     {
-        RequireSameShape(x, y, nameof(ScaleInputs));
-        RequireGroupsInside(batch, y.Rows);
+        OperationChecks.ScaleInputs(batch, x, y);
         _operations.ScaleInputs(batch, module, x, y);
         KeepAlive(x, y);
     }
 
     public void ApplyReplacedRows(LoraBatch batch, int module, TensorView x, TensorView y)
     {
-        Require(x.Rows == y.Rows, "ApplyReplacedRows: x has {0} rows, y {1}", x.Rows, y.Rows);
-        RequireGroupsInside(batch, y.Rows);
+        OperationChecks.ApplyReplacedRows(batch, x, y);
         _operations.ApplyReplacedRows(batch, module, x, y);
         KeepAlive(x, y);
     }
 
     public void AddBias(DeviceBuffer bias, TensorView y)
     {
-        RequireVector(bias, y.Columns, nameof(AddBias));
+        OperationChecks.AddBias(bias, y);
         _operations.AddBias(bias, y);
         GC.KeepAlive(bias);
         GC.KeepAlive(y.Buffer);
@@ -283,19 +242,14 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void Add(TensorView x, TensorView y)
     {
-        RequireSameShape(x, y, nameof(Add));
+        OperationChecks.Add(x, y);
         _operations.Add(x, y);
         KeepAlive(x, y);
     }
 
     public void Rope(RopeTable table, int headSize, TensorView x)
     {
-        RequireRowsOfStep(x, nameof(Rope));
-        Require(headSize > 0 && x.Columns % headSize == 0, "Rope: {0} columns are not heads of {1}", x.Columns, headSize);
-        Require(table.RotarySize % 2 == 0 && table.RotarySize <= headSize, "Rope: rotary size {0} in heads of {1}", table.RotarySize, headSize);
-        Require(_step.MaxPosition < table.MaxPositions, "Rope: position {0} is beyond the table's {1}", _step.MaxPosition, table.MaxPositions);
-        RequireVector(table.Cos, (long)table.MaxPositions * table.RotarySize / 2, nameof(Rope));
-        RequireVector(table.Sin, (long)table.MaxPositions * table.RotarySize / 2, nameof(Rope));
+        OperationChecks.Rope(_step.Inputs, table, headSize, _step.MaxPosition, x);
         _operations.Rope(table, headSize, x);
         GC.KeepAlive(table);
         GC.KeepAlive(x.Buffer);
@@ -303,11 +257,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void StoreKv(TensorView k, TensorView v, KvCache cache, int layer)
     {
-        RequireSameShape(k, v, nameof(StoreKv));
-        RequireRowsOfStep(k, nameof(StoreKv));
-        RequireBlocks(cache, layer);
-        int columns = cache.Shape.KvHeads * cache.Shape.HeadSize;
-        Require(k.Columns == columns, "StoreKv: k has {0} columns, the cache {1}", k.Columns, columns);
+        OperationChecks.StoreKv(_step.Inputs, k, v, cache, layer);
         _storeKv.Run(new Rows(k), new Rows(v), CpuKvCache.Of(cache), layer, k.Rows);
         GC.KeepAlive(cache);
         KeepAlive(k, v);
@@ -315,15 +265,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void PagedAttention(TensorView q, KvCache cache, int layer, AttentionParameters parameters, TensorView y)
     {
-        RequireSameShape(q, y, nameof(PagedAttention));
-        RequireRowsOfStep(q, nameof(PagedAttention));
-        RequireBlocks(cache, layer);
-        KvCacheShape shape = cache.Shape;
-        Require(parameters.KvHeads == shape.KvHeads, "PagedAttention: {0} kv heads, the cache has {1}", parameters.KvHeads, shape.KvHeads);
-        Require(parameters.HeadSize == shape.HeadSize, "PagedAttention: head size {0}, the cache has {1}", parameters.HeadSize, shape.HeadSize);
-        Require(parameters.Heads % shape.KvHeads == 0, "PagedAttention: {0} heads are no multiple of {1} kv heads", parameters.Heads, shape.KvHeads);
-        int columns = parameters.Heads * parameters.HeadSize;
-        Require(q.Columns == columns, "PagedAttention: q has {0} columns, the heads {1}", q.Columns, columns);
+        OperationChecks.PagedAttention(_step.Inputs, q, cache, layer, parameters, y);
         _operations.PagedAttention(q, CpuKvCache.Of(cache), layer, parameters, y);
         GC.KeepAlive(cache);
         KeepAlive(q, y);
@@ -331,8 +273,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void GatedActivation(TensorView x, Activation activation, TensorView y)
     {
-        Require(x.Rows == y.Rows, "GatedActivation: x has {0} rows, y {1}", x.Rows, y.Rows);
-        Require(x.Columns == 2L * y.Columns, "GatedActivation: x has {0} columns, y {1}", x.Columns, y.Columns);
+        OperationChecks.GatedActivation(x, y);
         _operations.GatedActivation(x, activation, y);
         KeepAlive(x, y);
     }
@@ -345,14 +286,12 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void GatherSampledRows(TensorView x, TensorView y)
     {
+        OperationChecks.GatherSampledRows(_step.Inputs, x, y);
         ReadOnlySpan<int> sampled = _step.Inputs.SampledRows;
-        Require(y.Rows == sampled.Length, "GatherSampledRows: y has {0} rows, the step samples {1}", y.Rows, sampled.Length);
-        Require(x.Columns == y.Columns, "GatherSampledRows: x has {0} columns, y {1}", x.Columns, y.Columns);
         Rows from = new(x);
         Rows to = new(y);
         for (int i = 0; i < sampled.Length; i++)
         {
-            Require((uint)sampled[i] < (uint)x.Rows, "GatherSampledRows: row {0} of {1}", sampled[i], x.Rows);
             new ReadOnlySpan<float>(from.At(sampled[i]), x.Columns).CopyTo(new Span<float>(to.At(i), x.Columns));
         }
 
@@ -406,74 +345,5 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
     {
         GC.KeepAlive(weight);
         GC.KeepAlive(y.Buffer);
-    }
-
-    private static void RequireSameShape(TensorView x, TensorView y, string operation)
-    {
-        if (x.Rows != y.Rows || x.Columns != y.Columns)
-        {
-            throw new ArgumentException($"{operation}: [{x.Rows}, {x.Columns}] against [{y.Rows}, {y.Columns}]");
-        }
-    }
-
-    private static void RequireVector(DeviceBuffer vector, long count, string operation)
-    {
-        if (vector.ByteCount < count * sizeof(float))
-        {
-            throw new ArgumentException($"{operation}: '{vector.Label}' has {vector.ByteCount} bytes, {count} floats are needed");
-        }
-    }
-
-    private static void RequireGroupsInside(LoraBatch batch, int rows)
-    {
-        foreach (LoraGroup group in batch.Groups)
-        {
-            if (group.FirstRow < 0 || group.RowCount < 0 || group.FirstRow + (long)group.RowCount > rows)
-            {
-                throw new ArgumentException($"adapter rows {group.FirstRow} + {group.RowCount} exceed {rows} rows");
-            }
-        }
-    }
-
-    private static void Require(bool condition, string format, int first, int second)
-    {
-        if (!condition)
-        {
-            throw new ArgumentException(string.Format(System.Globalization.CultureInfo.InvariantCulture, format, first, second));
-        }
-    }
-
-    private void RequireRowsOfStep(TensorView view, string operation)
-    {
-        if (view.Rows != _step.Inputs.TokenCount)
-        {
-            throw new ArgumentException($"{operation}: the view has {view.Rows} rows, the step {_step.Inputs.TokenCount}");
-        }
-    }
-
-    private void RequireBlocks(KvCache cache, int layer)
-    {
-        if ((uint)layer >= (uint)cache.Shape.Layers)
-        {
-            throw new ArgumentException($"layer {layer} of {cache.Shape.Layers} in the KV cache");
-        }
-
-        StepInputs step = _step.Inputs;
-        foreach (StepSequence sequence in step.Sequences)
-        {
-            int blocks = (sequence.ContextLength + cache.Shape.BlockSize - 1) / cache.Shape.BlockSize;
-            if (sequence.FirstBlock + blocks > step.BlockTable.Length)
-            {
-                throw new ArgumentException($"a sequence of {sequence.ContextLength} tokens has fewer than {blocks} KV blocks");
-            }
-
-            foreach (int block in step.BlockTable.Slice(sequence.FirstBlock, blocks))
-            {
-                if ((uint)block >= (uint)cache.Shape.Blocks)
-                {
-                    throw new ArgumentException($"KV block {block} of {cache.Shape.Blocks}");
-                }
-            }
-        }
     }
 }
