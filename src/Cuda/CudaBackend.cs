@@ -1,0 +1,223 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using InferenceServer.Cuda.Compilation;
+using InferenceServer.Cuda.Devices;
+using InferenceServer.Cuda.Interop;
+using InferenceServer.Cuda.Kernels;
+using InferenceServer.Cuda.Launching;
+using InferenceServer.Cuda.Memory;
+using InferenceServer.Cuda.Steps;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Adapters;
+using InferenceServer.Tensors.Steps;
+
+namespace InferenceServer.Cuda;
+
+/// <summary>
+/// The operations of the model on an NVIDIA device. Operations return before they are done; <see cref="Read"/> waits for them. Steps of decodes
+/// are launched as graphs (<see cref="StepGraphs"/>). With <see cref="CudaProducts.Exact"/> a row's result has the same bits whatever the
+/// other rows of the call.
+/// </summary>
+public sealed unsafe class CudaBackend : IComputeBackend
+{
+    private readonly CudaDevice _device;
+    private readonly KernelContext _context;
+    private readonly HostCopies _copies;
+    private readonly CudaOptions _options;
+    private readonly ElementOperators _elements;
+    private readonly RmsNorm _rmsNorm;
+    private readonly LayerNorm _layerNorm;
+    private bool _disposed;
+
+    private CudaBackend(CudaDevice device, CudaOptions options)
+    {
+        _device = device;
+        _options = options;
+        KernelLibrary library = new(device, options.KernelCache);
+        _context = new KernelContext(device, library, new KernelQueue(), new StepTables(device), new ScratchMemory(device));
+        _copies = new HostCopies(device);
+        _elements = new ElementOperators(_context);
+        _rmsNorm = new RmsNorm(_context);
+        _layerNorm = new LayerNorm(_context);
+    }
+
+    public string Name => "cuda";
+
+    public string Description
+    {
+        get
+        {
+            (long free, long total) = _device.Memory;
+            return string.Create(
+                CultureInfo.InvariantCulture,
+                $"cuda: {_device.Name}, {_device.Multiprocessors} multiprocessors, {free >> 20} of {total >> 20} MiB free, {_context.Library.Description}, graphs {(_options.Graphs ? "on" : "off")}");
+        }
+    }
+
+    /// <summary>What the operations share; for tests.</summary>
+    internal KernelContext Context => _context;
+
+    /// <summary>Opens a device; where CUDA cannot be used, says why and is no error.</summary>
+    /// <param name="options">How to use it.</param>
+    /// <param name="backend">The backend.</param>
+    /// <param name="reason">What is missing.</param>
+    /// <exception cref="CudaException">CUDA is there and fails.</exception>
+    public static bool TryCreate(CudaOptions options, [NotNullWhen(true)] out CudaBackend? backend, out string reason)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        backend = null;
+        NativeLibraries.SearchFirst(options.LibraryPath);
+        if (!CudaDevice.TryOpen(options.Device, out CudaDevice? device, out reason))
+        {
+            return false;
+        }
+
+        try
+        {
+            backend = new CudaBackend(device, options);
+            return true;
+        }
+        catch
+        {
+            device.Dispose();
+            throw;
+        }
+    }
+
+    public DeviceBuffer Allocate(long byteCount, string label)
+    {
+        CudaBuffer buffer = new(_device, byteCount, label);
+        _copies.Clear(buffer);
+        return buffer;
+    }
+
+    public void Write(ReadOnlySpan<float> source, DeviceBuffer target)
+    {
+        OperationChecks.Write(source, target);
+        fixed (float* first = source)
+        {
+            _copies.ToDevice(first, (long)source.Length * sizeof(float), CudaBuffer.Of(target).Address);
+        }
+
+        GC.KeepAlive(target);
+    }
+
+    public void Read(TensorView source, Span<float> destination)
+    {
+        OperationChecks.Read(source, destination);
+        CudaStream stream = _context.Queue.Stream();
+        fixed (float* first = destination)
+        {
+            _copies.ToHost(stream, CudaBuffer.AddressOf(source), source.Rows, source.Columns, source.RowStride, first);
+        }
+
+        _context.Scratch.FreeOutgrown();
+        _context.Step.FreeOutgrown();
+        GC.KeepAlive(source.Buffer);
+    }
+
+    public WeightMatrix CreateMatrix(int rows, int columns, WeightFormat format, string label, WeightRowReader reader) =>
+        throw new NotSupportedException("CreateMatrix");
+
+    public void ReadMatrix(WeightMatrix matrix, int firstRow, Span<float> destination) => throw new NotSupportedException("ReadMatrix");
+
+    public bool AreIdentical(WeightMatrix left, WeightMatrix right) => throw new NotSupportedException("AreIdentical");
+
+    public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => throw new NotSupportedException("CreateAdapter");
+
+    public KvCache CreateKvCache(KvCacheShape shape) => throw new NotSupportedException("CreateKvCache");
+
+    public void BeginStep(StepInputs step)
+    {
+        ArgumentNullException.ThrowIfNull(step);
+        _device.MakeCurrent();
+        _context.Step.Begin(step, _options.Graphs ? _options.MaxGraphRows : 0, _context.Queue.Stream());
+        if (_context.Step.IsGraphStep)
+        {
+            _context.Queue.Gather();
+        }
+    }
+
+    public void Embed(WeightMatrix table, TensorView y) => throw new NotSupportedException("Embed");
+
+    public void AddPositions(WeightMatrix table, TensorView y) => throw new NotSupportedException("AddPositions");
+
+    public void ApplyEmbeddingAdapters(int module, TensorView y) => throw new NotSupportedException("ApplyEmbeddingAdapters");
+
+    public void Scale(float factor, TensorView y) => _elements.Scale(factor, y);
+
+    public void RmsNorm(TensorView x, DeviceBuffer weight, float offset, float epsilon, TensorView y)
+    {
+        OperationChecks.Norm(x, weight, null, y, nameof(RmsNorm));
+        _rmsNorm.Run(x, weight, offset, epsilon, y);
+    }
+
+    public void LayerNorm(TensorView x, DeviceBuffer weight, DeviceBuffer? bias, float epsilon, TensorView y)
+    {
+        OperationChecks.Norm(x, weight, bias, y, nameof(LayerNorm));
+        _layerNorm.Run(x, weight, bias, epsilon, y);
+    }
+
+    public void MatMul(TensorView x, WeightMatrix weight, TensorView y) => throw new NotSupportedException("MatMul");
+
+    public void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y) =>
+        throw new NotSupportedException("ApplyAdapters");
+
+    public void ScaleInputs(LoraBatch batch, int module, TensorView x, TensorView y) => throw new NotSupportedException("ScaleInputs");
+
+    public void ApplyReplacedRows(LoraBatch batch, int module, TensorView x, TensorView y) => throw new NotSupportedException("ApplyReplacedRows");
+
+    public void AddBias(DeviceBuffer bias, TensorView y)
+    {
+        OperationChecks.AddBias(bias, y);
+        _elements.AddBias(bias, y);
+    }
+
+    public void Add(TensorView x, TensorView y)
+    {
+        OperationChecks.Add(x, y);
+        _elements.Add(x, y);
+    }
+
+    public void Rope(RopeTable table, int headSize, TensorView x) => throw new NotSupportedException("Rope");
+
+    public void StoreKv(TensorView k, TensorView v, KvCache cache, int layer) => throw new NotSupportedException("StoreKv");
+
+    public void PagedAttention(TensorView q, KvCache cache, int layer, AttentionParameters parameters, TensorView y) =>
+        throw new NotSupportedException("PagedAttention");
+
+    public void GatedActivation(TensorView x, Activation activation, TensorView y)
+    {
+        OperationChecks.GatedActivation(x, y);
+        _elements.GatedActivation(x, activation, y);
+    }
+
+    public void Activate(Activation activation, TensorView y) => _elements.Activate(activation, y);
+
+    public void GatherSampledRows(TensorView x, TensorView y)
+    {
+        OperationChecks.GatherSampledRows(_context.Step.Inputs, x, y);
+        _elements.GatherSampledRows(x, y);
+    }
+
+    public void SoftCap(float cap, TensorView y) => _elements.SoftCap(cap, y);
+
+    /// <summary>Waits for the device; buffers, matrices, caches and adapters belong to those who made them.</summary>
+    public void Dispose()
+    {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
+        _device.MakeCurrent();
+        _context.Queue.Stream().Synchronize();
+        _copies.Dispose();
+        _context.Step.Dispose();
+        _context.Scratch.Dispose();
+        _context.Queue.Dispose();
+        _context.Library.Dispose();
+        _device.Dispose();
+    }
+}

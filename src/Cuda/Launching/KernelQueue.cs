@@ -1,0 +1,79 @@
+using InferenceServer.Cuda.Compilation;
+using InferenceServer.Cuda.Devices;
+
+namespace InferenceServer.Cuda.Launching;
+
+/// <summary>
+/// The stream of the operations. A step of decodes is gathered first and launched as a whole by <see cref="Flush"/>; all other launches go
+/// out at once. Belongs to the thread that calls the operations.
+/// </summary>
+internal sealed class KernelQueue : IDisposable
+{
+    private readonly LaunchList _gathered = new();
+    private readonly StepGraphs _graphs = new();
+    private readonly CudaStream _stream = new();
+    private bool _isGathering;
+
+    /// <summary>Graphs and how often they ran.</summary>
+    public StepGraphs Graphs => _graphs;
+
+    /// <summary>From here on launches are gathered, until <see cref="Flush"/>.</summary>
+    public void Gather()
+    {
+        Flush();
+        _isGathering = true;
+    }
+
+    /// <summary>Launches a kernel after all earlier ones; an empty grid launches nothing.</summary>
+    /// <param name="function">The kernel.</param>
+    /// <param name="grid">Its blocks.</param>
+    /// <param name="arguments">
+    /// Its parameters, in order. In a step of decodes they must not change from step to step: what does lies in <see cref="Steps.StepTables"/>.
+    /// </param>
+    public void Launch(KernelFunction function, Grid grid, params ReadOnlySpan<KernelArgument> arguments)
+    {
+        if (grid.IsEmpty)
+        {
+            return;
+        }
+
+        _gathered.Add(function, grid, arguments);
+        if (!_isGathering)
+        {
+            LaunchList.Launch(_gathered.Words, _stream);
+            _gathered.Clear();
+        }
+    }
+
+    /// <summary>Launches what was gathered.</summary>
+    public void Flush()
+    {
+        _isGathering = false;
+        if (_gathered.IsEmpty)
+        {
+            return;
+        }
+
+        try
+        {
+            _graphs.Launch(_gathered, _stream);
+        }
+        finally
+        {
+            _gathered.Clear();
+        }
+    }
+
+    /// <summary>The stream, for work that is no kernel launch: it comes after everything launched so far.</summary>
+    public CudaStream Stream()
+    {
+        Flush();
+        return _stream;
+    }
+
+    public void Dispose()
+    {
+        _graphs.Dispose();
+        _stream.Dispose();
+    }
+}

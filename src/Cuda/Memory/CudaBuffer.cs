@@ -1,0 +1,55 @@
+using InferenceServer.Cuda.Devices;
+using InferenceServer.Cuda.Interop;
+using InferenceServer.Tensors;
+
+namespace InferenceServer.Cuda.Memory;
+
+/// <summary>Memory of the device.</summary>
+internal sealed class CudaBuffer : DeviceBuffer
+{
+    private readonly CudaDevice _device;
+    private ulong _address;
+
+    /// <exception cref="DeviceMemoryException">The device has too little free memory.</exception>
+    public CudaBuffer(CudaDevice device, long byteCount, string label)
+        : base(byteCount, label)
+    {
+        _device = device;
+        device.MakeCurrent();
+        int result = CudaDriver.Allocate(out _address, (nuint)Math.Max(byteCount, 1));
+        if (result == CudaDriver.OutOfMemory)
+        {
+            GC.SuppressFinalize(this);
+            (long free, long total) = device.Memory;
+            throw new DeviceMemoryException($"{byteCount} bytes for '{label}' are more than the {free} of {total} bytes free on {device.Name}");
+        }
+
+        CudaDriver.Check(result, $"cuMemAlloc of {byteCount} bytes for '{label}'");
+    }
+
+    ~CudaBuffer() => Dispose(false);
+
+    /// <summary>Address on the device.</summary>
+    public ulong Address => _address;
+
+    /// <summary>The CUDA form of a buffer.</summary>
+    /// <exception cref="ArgumentException">Another backend made it.</exception>
+    public static CudaBuffer Of(DeviceBuffer buffer) =>
+        buffer as CudaBuffer ?? throw new ArgumentException($"buffer '{buffer.Label}' belongs to another backend");
+
+    /// <summary>Address of a view's first element.</summary>
+    public static ulong AddressOf(TensorView view) => Of(view.Buffer)._address + ((ulong)view.Offset * sizeof(float));
+
+    protected override void Dispose(bool disposing)
+    {
+        ulong address = Interlocked.Exchange(ref _address, 0);
+        if (address != 0)
+        {
+            // Without the context the memory is gone too.
+            if (_device.Context != 0 && CudaDriver.SetCurrentContext(_device.Context) == 0)
+            {
+                _ = CudaDriver.Free(address);
+            }
+        }
+    }
+}

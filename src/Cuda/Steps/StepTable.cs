@@ -1,0 +1,26 @@
+namespace InferenceServer.Cuda.Steps;
+
+/// <summary>The integer tables of a step in device memory.</summary>
+internal enum StepTable
+{
+    /// <summary>Rows T, sampled rows, sequences, 0.</summary>
+    Counts,
+
+    /// <summary>Token ids, by row.</summary>
+    Tokens,
+
+    /// <summary>Positions, by row.</summary>
+    Positions,
+
+    /// <summary>Index of its sequence, by row.</summary>
+    RowSequences,
+
+    /// <summary>Four integers a sequence: first row, rows, position of the first row, first entry in <see cref="Blocks"/>.</summary>
+    Sequences,
+
+    /// <summary>KV block numbers of all sequences.</summary>
+    Blocks,
+
+    /// <summary>Sampled rows.</summary>
+    SampledRows,
+}

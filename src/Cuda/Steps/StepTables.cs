@@ -1,0 +1,206 @@
+using System.Runtime.InteropServices;
+using InferenceServer.Cuda.Devices;
+using InferenceServer.Cuda.Interop;
+using InferenceServer.Cuda.Memory;
+using InferenceServer.Tensors.Steps;
+
+namespace InferenceServer.Cuda.Steps;
+
+/// <summary>
+/// Everything that differs from step to step, in one block of device memory that is written by one copy. Sections start at offsets that depend
+/// on rounded sizes only: steps of one bucket find their tables at the same addresses, and so their launches are equal.
+/// </summary>
+internal sealed unsafe class StepTables : IDisposable
+{
+    private const int SectionAlignment = 4; // 16 bytes: a kernel may read four integers at once
+
+    private static readonly int s_tableCount = Enum.GetValues<StepTable>().Length;
+
+    private readonly CudaDevice _device;
+    private readonly CudaEvent[] _copied = [new(), new()];
+    private readonly PinnedBuffer?[] _staging = new PinnedBuffer?[2];
+    private readonly int[] _offsets = new int[s_tableCount];
+    private readonly List<CudaBuffer> _outgrown = [];
+    private CudaBuffer? _tables;
+    private int _current;
+    private int _length;
+    private StepInputs? _inputs;
+
+    public StepTables(CudaDevice device) => _device = device;
+
+    /// <exception cref="InvalidOperationException">No step has begun.</exception>
+    public StepInputs Inputs => _inputs ?? throw new InvalidOperationException("no step has begun");
+
+    /// <summary>Whether every sequence has one row and there are few enough for a graph.</summary>
+    public bool IsGraphStep { get; private set; }
+
+    /// <summary>Rows of the bucket: T itself in a step that is no graph's.</summary>
+    public int RowBucket { get; private set; }
+
+    /// <summary>Largest number of cached tokens of a sequence, this step's included.</summary>
+    public int MaxContext { get; private set; }
+
+    /// <summary>Largest position, -1 without rows.</summary>
+    public int MaxPosition => MaxContext - 1;
+
+    /// <summary>Largest and smallest token id; (-1, 0) without rows.</summary>
+    public (int Max, int Min) TokenRange { get; private set; }
+
+    /// <summary>Address of a table.</summary>
+    public ulong Address(StepTable table) => _tables!.Address + ((ulong)_offsets[(int)table] * sizeof(int));
+
+    /// <summary>The count that a kernel over these rows takes: the step's own where they are its rows or its sampled rows.</summary>
+    public RowCount RowsOf(int rows)
+    {
+        if (IsGraphStep && rows == Inputs.TokenCount)
+        {
+            return new RowCount(Address(StepTable.Counts), RowBucket);
+        }
+
+        return IsGraphStep && rows == Inputs.SampledRows.Length
+            ? new RowCount(Address(StepTable.Counts) + sizeof(int), RowBucket)
+            : new RowCount(0, rows);
+    }
+
+    /// <summary>Fills the tables and copies them.</summary>
+    /// <param name="inputs">The step.</param>
+    /// <param name="maxGraphRows">Most rows of a graph; 0 for no graphs.</param>
+    /// <param name="stream">Where the copy is put.</param>
+    public void Begin(StepInputs inputs, int maxGraphRows, CudaStream stream)
+    {
+        _inputs = inputs;
+        Measure(inputs);
+        IsGraphStep = inputs.TokenCount > 0 && inputs.TokenCount <= maxGraphRows && inputs.Sequences.Length == inputs.TokenCount;
+        RowBucket = IsGraphStep ? Math.Min(Bucket(inputs.TokenCount), maxGraphRows) : inputs.TokenCount;
+        Layout(inputs);
+        _current ^= 1;
+        Span<int> staging = Staging();
+        Fill(inputs, staging);
+        if (_tables is null || _tables.ByteCount < (long)_length * sizeof(int))
+        {
+            if (_tables is not null)
+            {
+                // The steps before may still read it.
+                _outgrown.Add(_tables);
+            }
+
+            _tables = new CudaBuffer(_device, 2L * _length * sizeof(int), "step tables");
+        }
+
+        CudaDriver.Check(
+            CudaDriver.CopyToDevice(_tables.Address, _staging[_current]!.Pointer, (nuint)_length * sizeof(int), stream.Pointer),
+            "copy of the step's tables");
+        _copied[_current].Record(stream);
+    }
+
+    /// <summary>Frees what was outgrown; call it when the stream has done all its work.</summary>
+    public void FreeOutgrown()
+    {
+        _outgrown.ForEach(block => block.Dispose());
+        _outgrown.Clear();
+    }
+
+    public void Dispose()
+    {
+        FreeOutgrown();
+        _tables?.Dispose();
+        foreach (CudaEvent copied in _copied)
+        {
+            copied.Dispose();
+        }
+
+        foreach (PinnedBuffer? staging in _staging)
+        {
+            staging?.Dispose();
+        }
+    }
+
+    /// <summary>Rows of the bucket that a batch falls into.</summary>
+    internal static int Bucket(int rows) => rows switch
+    {
+        <= 2 => rows,
+        <= 4 => 4,
+        <= 32 => (rows + 7) & ~7,
+        _ => (rows + 15) & ~15,
+    };
+
+    private void Measure(StepInputs inputs)
+    {
+        int max = -1;
+        int min = 0;
+        foreach (int token in inputs.Tokens)
+        {
+            max = Math.Max(max, token);
+            min = Math.Min(min, token);
+        }
+
+        TokenRange = (max, min);
+        MaxContext = 0;
+        foreach (StepSequence sequence in inputs.Sequences)
+        {
+            MaxContext = Math.Max(MaxContext, sequence.ContextLength);
+        }
+    }
+
+    private void Layout(StepInputs inputs)
+    {
+        _length = 0;
+        int rows = RowBucket;
+        int sequences = IsGraphStep ? RowBucket : inputs.Sequences.Length;
+        Place(StepTable.Counts, 4);
+        Place(StepTable.Tokens, rows);
+        Place(StepTable.Positions, rows);
+        Place(StepTable.RowSequences, rows);
+        Place(StepTable.Sequences, 4 * sequences);
+        Place(StepTable.SampledRows, rows);
+
+        // Last of the fixed ones, since it grows while a batch runs: a power of two moves rarely.
+        Place(StepTable.Blocks, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(64, inputs.BlockTable.Length)));
+    }
+
+    private void Place(StepTable table, int count)
+    {
+        _offsets[(int)table] = _length;
+        _length += (count + SectionAlignment - 1) & -SectionAlignment;
+    }
+
+    private Span<int> Staging()
+    {
+        long bytes = (long)_length * sizeof(int);
+        PinnedBuffer? staging = _staging[_current];
+        if (staging is not null)
+        {
+            _copied[_current].Synchronize();
+        }
+
+        if (staging is null || staging.ByteCount < bytes)
+        {
+            staging?.Dispose();
+            staging = new PinnedBuffer(Math.Max(64 * 1024, 2 * bytes));
+            _staging[_current] = staging;
+        }
+
+        return new Span<int>(staging.Pointer, _length);
+    }
+
+    private void Fill(StepInputs inputs, Span<int> staging)
+    {
+        Span<int> counts = Section(staging, StepTable.Counts);
+        counts[0] = inputs.TokenCount;
+        counts[1] = inputs.SampledRows.Length;
+        counts[2] = inputs.Sequences.Length;
+        counts[3] = 0;
+        inputs.Tokens.CopyTo(Section(staging, StepTable.Tokens));
+        inputs.Positions.CopyTo(Section(staging, StepTable.Positions));
+        inputs.SampledRows.CopyTo(Section(staging, StepTable.SampledRows));
+        inputs.BlockTable.CopyTo(Section(staging, StepTable.Blocks));
+        MemoryMarshal.Cast<StepSequence, int>(inputs.Sequences).CopyTo(Section(staging, StepTable.Sequences));
+        Span<int> rowSequences = Section(staging, StepTable.RowSequences);
+        for (int i = 0; i < inputs.Sequences.Length; i++)
+        {
+            rowSequences.Slice(inputs.Sequences[i].FirstRow, inputs.Sequences[i].RowCount).Fill(i);
+        }
+    }
+
+    private Span<int> Section(Span<int> staging, StepTable table) => staging[_offsets[(int)table]..];
+}
