@@ -1,6 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
-using InferenceServer.Cuda.Compilation;
 using InferenceServer.Cuda.Devices;
 using InferenceServer.Cuda.Interop;
 using InferenceServer.Cuda.Kernels;
@@ -20,22 +19,26 @@ namespace InferenceServer.Cuda;
 /// </summary>
 public sealed unsafe class CudaBackend : IComputeBackend
 {
+    private readonly CudaMachine _machine;
     private readonly CudaDevice _device;
     private readonly KernelContext _context;
     private readonly HostCopies _copies;
     private readonly CudaOptions _options;
+    private readonly bool _ownsMachine;
     private readonly ElementOperators _elements;
     private readonly RmsNorm _rmsNorm;
     private readonly LayerNorm _layerNorm;
     private bool _disposed;
 
-    private CudaBackend(CudaDevice device, CudaOptions options)
+    private CudaBackend(CudaMachine machine, bool ownsMachine, Action? beforeOperation)
     {
-        _device = device;
-        _options = options;
-        KernelLibrary library = new(device, options.KernelCache);
-        _context = new KernelContext(device, library, new KernelQueue(), new StepTables(device), new ScratchMemory(device));
-        _copies = new HostCopies(device);
+        _machine = machine;
+        _ownsMachine = ownsMachine;
+        _device = machine.Device;
+        _options = machine.Options;
+        _copies = machine.Copies;
+        _device.MakeCurrent();
+        _context = new KernelContext(machine, new KernelQueue(beforeOperation), new StepTables(_device), new ScratchMemory(_device));
         _elements = new ElementOperators(_context);
         _rmsNorm = new RmsNorm(_context);
         _layerNorm = new LayerNorm(_context);
@@ -50,7 +53,8 @@ public sealed unsafe class CudaBackend : IComputeBackend
             (long free, long total) = _device.Memory;
             return string.Create(
                 CultureInfo.InvariantCulture,
-                $"cuda: {_device.Name}, {_device.Multiprocessors} multiprocessors, {free >> 20} of {total >> 20} MiB free, {_context.Library.Description}, graphs {(_options.Graphs ? "on" : "off")}");
+                $"cuda: {_device.Name}, {_device.Multiprocessors} multiprocessors, {free >> 20} of {total >> 20} MiB free, " +
+                $"{_context.Library.Description}, products {_options.Products}, graphs {(_options.Graphs ? "on" : "off")}");
         }
     }
 
@@ -74,7 +78,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
 
         try
         {
-            backend = new CudaBackend(device, options);
+            backend = new CudaBackend(new CudaMachine(device, options), ownsMachine: true, beforeOperation: null);
             return true;
         }
         catch
@@ -83,6 +87,15 @@ public sealed unsafe class CudaBackend : IComputeBackend
             throw;
         }
     }
+
+    /// <summary>
+    /// A backend with a stream and steps of its own over the same device, for another thread; weights and adapters that one made are good for
+    /// both. Dispose it first.
+    /// </summary>
+    /// <param name="beforeOperation">
+    /// Called before each launch on the thread that asks for it; may wait, so that work of low priority can make room. Null for nothing.
+    /// </param>
+    public CudaBackend CreateView(Action? beforeOperation = null) => new(_machine, ownsMachine: false, beforeOperation);
 
     public DeviceBuffer Allocate(long byteCount, string label)
     {
@@ -213,11 +226,12 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _disposed = true;
         _device.MakeCurrent();
         _context.Queue.Stream().Synchronize();
-        _copies.Dispose();
         _context.Step.Dispose();
         _context.Scratch.Dispose();
         _context.Queue.Dispose();
-        _context.Library.Dispose();
-        _device.Dispose();
+        if (_ownsMachine)
+        {
+            _machine.Dispose();
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using InferenceServer.Tensors;
 
 namespace InferenceServer.Cuda.Interop;
 
@@ -144,6 +145,7 @@ internal static unsafe partial class CudaDriver
         nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, nint stream, void** arguments, void** extra);
 
     /// <exception cref="CudaException">The call failed.</exception>
+    /// <exception cref="DeviceLostException">It failed, and so will every later one.</exception>
     public static void Check(int result, string call)
     {
         if (result != 0)
@@ -157,7 +159,8 @@ internal static unsafe partial class CudaDriver
     {
         string name = GetErrorName(result, out nint text) == 0 ? Marshal.PtrToStringUTF8(text) ?? "" : $"error {result}";
         string meaning = GetErrorString(result, out text) == 0 ? Marshal.PtrToStringUTF8(text) ?? "" : "unknown";
-        throw new CudaException(result, $"{call}: {name} ({meaning})");
+        CudaException error = new(result, $"{call}: {name} ({meaning})");
+        throw error.IsSticky ? new DeviceLostException(error.Message, error) : error;
     }
 
     [LibraryImport(Library, EntryPoint = "cuGetErrorName")]

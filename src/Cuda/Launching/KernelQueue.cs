@@ -12,7 +12,11 @@ internal sealed class KernelQueue : IDisposable
     private readonly LaunchList _gathered = new();
     private readonly StepGraphs _graphs = new();
     private readonly CudaStream _stream = new();
+    private readonly Action? _beforeOperation;
     private bool _isGathering;
+
+    /// <param name="beforeOperation">Called before each launch; null for nothing.</param>
+    public KernelQueue(Action? beforeOperation = null) => _beforeOperation = beforeOperation;
 
     /// <summary>Graphs and how often they ran.</summary>
     public StepGraphs Graphs => _graphs;
@@ -37,6 +41,7 @@ internal sealed class KernelQueue : IDisposable
             return;
         }
 
+        _beforeOperation?.Invoke();
         _gathered.Add(function, grid, arguments);
         if (!_isGathering)
         {
