@@ -13,6 +13,6 @@ public enum EngineState
 
     Stopped,
 
-    /// <summary>The loop died of an error outside any step; the process should be restarted.</summary>
+    /// <summary>The loop died of an error outside any step, or of a lost device; the process should be restarted.</summary>
     Faulted,
 }

@@ -90,7 +90,10 @@ public sealed class InferenceEngine : IAsyncDisposable
         _merger = new Merger(model.Transformer, merge.Format, backend, createProbeBackend, adapters, _loop, _metrics, _time, _logger);
     }
 
-    public EngineState State => _loop.IsFaulted ? EngineState.Faulted : (EngineState)Volatile.Read(ref _state);
+    public EngineState State => _loop.Fault.IsCompleted ? EngineState.Faulted : (EngineState)Volatile.Read(ref _state);
+
+    /// <summary>Completes with the reason when the engine becomes <see cref="EngineState.Faulted"/>; never otherwise.</summary>
+    public Task<Exception> Fault => _loop.Fault;
 
     /// <summary>The adapter folded into the base now; null for none.</summary>
     public MergedAdapter? MergedAdapter => _merger.Merged;

@@ -8,6 +8,7 @@ using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Engine.Streaming;
 using InferenceServer.Engine.Telemetry;
+using InferenceServer.Tensors;
 using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.Engine.Loop;
@@ -28,9 +29,9 @@ internal sealed class EngineLoop : IDisposable
     private readonly Action _leftQueue;
     private readonly Thread _thread;
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<Exception> _fault = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool _isStopping;
     private Exception? _stopError;
-    private bool _isFaulted;
 
     /// <param name="scheduler">Its own from now on.</param>
     /// <param name="runner">Its own from now on.</param>
@@ -63,7 +64,8 @@ internal sealed class EngineLoop : IDisposable
 
     public LoopCounters Counters { get; } = new();
 
-    public bool IsFaulted => Volatile.Read(ref _isFaulted);
+    /// <summary>Completes with the reason when the loop dies; never otherwise.</summary>
+    public Task<Exception> Fault => _fault.Task;
 
     /// <summary>Completes when the thread is about to end; nothing runs any more.</summary>
     public Task Stopped => _stopped.Task;
@@ -87,9 +89,9 @@ internal sealed class EngineLoop : IDisposable
         }
         catch (Exception error)
         {
-            // A fault of the loop itself, not of a step: nothing that it holds can be trusted.
+            // A fault of the loop itself or of the device, not of a step: nothing that it holds can be trusted.
             EngineLog.LoopDied(_logger, error);
-            Volatile.Write(ref _isFaulted, true);
+            _fault.SetResult(error);
             Abandon(new GenerationFailedException("the engine failed", error));
         }
 
@@ -202,7 +204,7 @@ internal sealed class EngineLoop : IDisposable
         {
             _runner.Run(plan);
         }
-        catch (Exception error)
+        catch (Exception error) when (error is not DeviceLostException)
         {
             FailStep(plan, error);
             return;

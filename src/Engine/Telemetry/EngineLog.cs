@@ -14,7 +14,7 @@ internal static partial class EngineLog
     [LoggerMessage(3, LogLevel.Error, "a step of {Tokens} tokens failed, and with it {Sequences} requests")]
     public static partial void StepFailed(ILogger logger, Exception error, int tokens, int sequences);
 
-    [LoggerMessage(4, LogLevel.Critical, "the engine loop died outside any step; every request is failed and none is taken")]
+    [LoggerMessage(4, LogLevel.Critical, "the engine loop died: every request is failed and none is taken")]
     public static partial void LoopDied(ILogger logger, Exception error);
 
     [LoggerMessage(5, LogLevel.Error, "request {RequestId} failed: {Reason}")]

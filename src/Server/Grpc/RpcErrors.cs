@@ -4,6 +4,7 @@ using InferenceServer.AdapterStore;
 using InferenceServer.Engine.Errors;
 using InferenceServer.Models.Merging;
 using InferenceServer.Server.Hosting;
+using InferenceServer.Tensors;
 using InferenceServer.Training.Data;
 using InferenceServer.Training.Jobs;
 
@@ -34,12 +35,13 @@ public static class RpcErrors
             AdapterExistsException => Make(StatusCode.AlreadyExists, error.Message),
             AdapterNotFoundException or JobNotFoundException => Make(StatusCode.NotFound, error.Message),
             QueueFullException full => Make(StatusCode.ResourceExhausted, full.Message, full.RetryAfter),
-            CapacityExceededException => Make(StatusCode.ResourceExhausted, error.Message),
+            CapacityExceededException or DeviceMemoryException => Make(StatusCode.ResourceExhausted, error.Message),
             IOException io when IsFullDisk(io) => Make(StatusCode.ResourceExhausted, "the server's disk is full"),
             DeadlineExpiredException => Make(StatusCode.DeadlineExceeded, error.Message),
             MergeException or MergeConflictException or ChatTemplateMissingException or FailedPreconditionException =>
                 Make(StatusCode.FailedPrecondition, error.Message),
             NotServingException or EngineStoppedException => Make(StatusCode.Unavailable, error.Message),
+            GenerationFailedException { InnerException: DeviceMemoryException memory } => Make(StatusCode.ResourceExhausted, memory.Message),
             GenerationFailedException => Make(StatusCode.Internal, Concealed),
             OperationCanceledException => Make(StatusCode.Cancelled, "the call was cancelled"),
             _ => Make(StatusCode.Internal, Concealed),

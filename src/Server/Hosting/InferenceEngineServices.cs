@@ -1,4 +1,5 @@
 using InferenceServer.Cpu;
+using InferenceServer.Cuda;
 using InferenceServer.Engine;
 using InferenceServer.Engine.Adapters;
 using InferenceServer.Engine.Merging;
@@ -6,6 +7,7 @@ using InferenceServer.Engine.Scheduling;
 using InferenceServer.Models;
 using InferenceServer.Models.PackedWeights;
 using InferenceServer.Models.Transformer;
+using InferenceServer.Server.Devices;
 using InferenceServer.Server.Embedded;
 using InferenceServer.Tensors;
 using Microsoft.Extensions.Options;
@@ -18,11 +20,13 @@ internal static class InferenceEngineServices
     public static IServiceCollection AddInferenceEngine(this IServiceCollection services)
     {
         services.AddOptions<CpuOptions>().BindConfiguration("Cpu");
+        services.AddOptions<CudaOptions>().BindConfiguration("Cuda");
         services.AddOptions<SchedulerOptions>().BindConfiguration(SchedulerOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
         services.AddOptions<EngineOptions>().BindConfiguration(EngineOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
         services.AddOptions<PackedCacheOptions>().BindConfiguration(PackedCacheOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
         services.AddOptions<MergeOptions>().BindConfiguration(MergeOptions.SectionName).ValidateDataAnnotations().ValidateOnStart();
-        services.AddSingleton<IComputeBackend>(provider => new CpuBackend(provider.GetRequiredService<IOptions<CpuOptions>>().Value));
+        services.AddSingleton(ChoosePlatform);
+        services.AddSingleton(provider => provider.GetRequiredService<IComputePlatform>().Serving);
         services.AddSingleton(LoadModel);
         services.AddSingleton(CreateEngine);
         services.AddSingleton<AdapterUsage>().AddSingleton<Serving>();
@@ -42,19 +46,23 @@ internal static class InferenceEngineServices
             provider.GetRequiredService<IOptions<MergeOptions>>().Value,
             provider.GetRequiredService<TimeProvider>(),
             provider.GetRequiredService<ILogger<InferenceEngine>>(),
-            () => CreateProbeBackend(provider.GetRequiredService<IOptions<CpuOptions>>().Value));
+            provider.GetRequiredService<IComputePlatform>().CreateProbe);
     }
 
-    // One thread: it works beside the steps.
-    private static CpuBackend CreateProbeBackend(CpuOptions serving)
+    private static IComputePlatform ChoosePlatform(IServiceProvider provider)
     {
-        return new CpuBackend(new CpuOptions
+        ServerOptions server = provider.GetRequiredService<IOptions<ServerOptions>>().Value;
+        CudaOptions cuda = provider.GetRequiredService<IOptions<CudaOptions>>().Value;
+        if (cuda.KernelCache.Length == 0)
         {
-            ThreadCount = 1,
-            VectorBits = serving.VectorBits,
-            Products = serving.Products,
-            HugePages = serving.HugePages,
-        });
+            cuda.KernelCache = Path.GetFullPath(Path.Combine(server.Data, "kernels"));
+        }
+
+        return ComputePlatforms.Choose(
+            server.Device,
+            provider.GetRequiredService<IOptions<CpuOptions>>().Value,
+            cuda,
+            provider.GetRequiredService<ILogger<IComputePlatform>>());
     }
 
     private static LanguageModel LoadModel(IServiceProvider provider)

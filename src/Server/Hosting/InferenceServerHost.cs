@@ -75,13 +75,15 @@ public sealed class InferenceServerHost : IAsyncDisposable
         return _app.StopAsync(cancellationToken);
     }
 
-    /// <summary>Starts, and returns once the process was told to stop (SIGTERM, Ctrl-C) or the model could not be loaded.</summary>
+    /// <summary>
+    /// Starts, and returns once the process was told to stop (SIGTERM, Ctrl-C): 0; or the model could not be loaded, or the engine died: 1.
+    /// </summary>
     /// <exception cref="OptionsValidationException">An option is wrong.</exception>
     public async Task<int> RunAsync()
     {
         await _app.StartAsync();
         await _app.WaitForShutdownAsync();
-        return Ready.IsFaulted ? 1 : 0;
+        return Ready.IsFaulted || Services.GetRequiredService<ModelStartup>().Fault is not null ? 1 : 0;
     }
 
     public ValueTask DisposeAsync()

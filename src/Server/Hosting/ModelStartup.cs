@@ -1,7 +1,10 @@
 using System.Diagnostics;
 using InferenceServer.AdapterStore;
+using InferenceServer.Engine;
 using InferenceServer.Models;
+using InferenceServer.Server.Devices;
 using InferenceServer.Server.Grpc;
+using InferenceServer.Tensors;
 using InferenceServer.Tensors.Safetensors;
 using Microsoft.Extensions.Options;
 using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
@@ -34,6 +37,9 @@ public sealed class ModelStartup(
 
     /// <summary>Completes once requests are taken; fails with what kept the server from that.</summary>
     public Task Ready => _ready.Task;
+
+    /// <summary>Why the server stopped by itself while it served; null when it did not.</summary>
+    public Exception? Fault { get; private set; }
 
     public Task StartAsync(CancellationToken cancellationToken)
     {
@@ -83,6 +89,7 @@ public sealed class ModelStartup(
             gate.Open(serving);
             SetHealth(ServingStatus.Serving);
             serving.LogStart(log, Stopwatch.GetElapsedTime(start));
+            _ = WatchAsync(serving.Engine);
             ServerLog.Ready(log, Text(addresses.Grpc), addresses.Http is { } http ? Text(http) : ServerOptions.None);
             _ready.TrySetResult();
         }
@@ -102,8 +109,19 @@ public sealed class ModelStartup(
     /// <summary>Whether the message alone tells the operator what to put right; anything else is logged with its stack.</summary>
     private static bool SaysAll(Exception error)
     {
-        return error is ModelFormatException or SafetensorsFormatException or CapacityExceededException or IOException
-            or UnauthorizedAccessException;
+        return error is ModelFormatException or SafetensorsFormatException or CapacityExceededException or DeviceUnavailableException
+            or DeviceMemoryException or IOException or UnauthorizedAccessException;
+    }
+
+    /// <summary>An engine that died serves nobody again: the process ends, so that whoever runs it starts another.</summary>
+    private async Task WatchAsync(InferenceEngine engine)
+    {
+        Exception fault = await engine.Fault;
+        Fault = fault;
+        gate.Close("the engine failed");
+        SetHealth(ServingStatus.NotServing);
+        ServerLog.CannotServe(log, fault.Message);
+        lifetime.StopApplication();
     }
 
     private void BeginStopping()

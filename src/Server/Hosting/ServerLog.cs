@@ -72,4 +72,7 @@ internal static partial class ServerLog
 
     [LoggerMessage(17, LogLevel.Information, "Packed weights: removed {File} ({Bytes}) to make room")]
     public static partial void PackedEvicted(ILogger log, string file, string bytes);
+
+    [LoggerMessage(18, LogLevel.Information, "CUDA is not used: {Reason}; the CPU computes")]
+    public static partial void NoCuda(ILogger log, string reason);
 }

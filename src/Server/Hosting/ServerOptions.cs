@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using InferenceServer.Server.Devices;
 using InferenceServer.Tensors;
 
 namespace InferenceServer.Server.Hosting;
@@ -33,7 +34,7 @@ public sealed class ServerOptions : IValidatableObject
     [Required]
     public string HttpUrl { get; set; } = "http://127.0.0.1:5101";
 
-    /// <summary>auto takes the best device there is, which today is the CPU.</summary>
+    /// <summary>auto (the default) takes CUDA where it can be used, and the CPU else.</summary>
     public ComputeDevice Device { get; set; } = ComputeDevice.Auto;
 
     /// <summary>

@@ -2,10 +2,9 @@ using System.Diagnostics;
 using Grpc.Core;
 using InferenceServer.AdapterStore.Cache;
 using InferenceServer.AdapterStore.Catalog;
-using InferenceServer.Cpu;
-using InferenceServer.Cpu.Training;
 using InferenceServer.Engine.Errors;
 using InferenceServer.Models;
+using InferenceServer.Server.Devices;
 using InferenceServer.Server.Hosting;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
@@ -30,7 +29,7 @@ public sealed class TrainingEvaluations(
     DataReceiver receiver,
     IOptions<ServerOptions> server,
     IOptions<TrainingServerOptions> options,
-    IOptions<CpuOptions> cpu,
+    IComputePlatform platform,
     ILogger<TrainingEvaluations> log) : IDisposable
 {
     private const int MaxAtOnce = 4;
@@ -92,12 +91,13 @@ public sealed class TrainingEvaluations(
         long start = Stopwatch.GetTimestamp();
         Dataset all = data.Read(path, model);
         Dataset judged = data.HeldOutShare > 0 ? data.Split(all).HeldOut : all;
-        CpuOptions own = new() { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits, Products = CpuProducts.Vectors };
-        using CpuBackend backend = new(own);
+        (IComputeBackend backend, ITrainingBackend operations) = platform.CreateTraining(options.Value.ThreadCount, beforeOperation: null);
+        using IDisposable first = backend;
+        using IDisposable second = operations;
         string subject = adapter?.Label ?? "the base";
         try
         {
-            EvaluationResult loss = MeasureLoss(judged, adapter, backend, cancellation);
+            EvaluationResult loss = MeasureLoss(judged, adapter, backend, operations, cancellation);
             V1.EvaluateResponse response = new() { Loss = loss.Loss, Perplexity = loss.Perplexity, Tokens = loss.LabelCount };
             if (header.ExactMatchSamples != 0)
             {
@@ -113,15 +113,15 @@ public sealed class TrainingEvaluations(
         }
     }
 
-    private EvaluationResult MeasureLoss(Dataset judged, DeviceAdapter? adapter, CpuBackend backend, CancellationToken cancellation)
+    private EvaluationResult MeasureLoss(
+        Dataset judged, DeviceAdapter? adapter, IComputeBackend backend, ITrainingBackend operations, CancellationToken cancellation)
     {
-        using ITrainingBackend operations = CpuTraining.Create(backend);
         using AdapterEvaluation evaluation = new(model.Transformer, backend, operations);
         return evaluation.Measure(judged.Samples, adapter, cancellation);
     }
 
     private ExactMatchResult Ask(
-        V1.EvaluateHeader header, Dataset judged, DeviceAdapter? adapter, CpuBackend backend, CancellationToken cancellation)
+        V1.EvaluateHeader header, Dataset judged, DeviceAdapter? adapter, IComputeBackend backend, CancellationToken cancellation)
     {
         using GreedyGenerator generator = new(model.Transformer, backend, model.Defaults.EosTokenIds);
         ExactMatchOptions asked = new()

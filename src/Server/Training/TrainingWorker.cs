@@ -2,11 +2,10 @@ using System.Runtime.ExceptionServices;
 using InferenceServer.AdapterStore;
 using InferenceServer.AdapterStore.Cache;
 using InferenceServer.AdapterStore.Catalog;
-using InferenceServer.Cpu;
-using InferenceServer.Cpu.Training;
 using InferenceServer.Engine;
 using InferenceServer.Models;
 using InferenceServer.Models.Transformer;
+using InferenceServer.Server.Devices;
 using InferenceServer.Server.Hosting;
 using InferenceServer.Tensors;
 using InferenceServer.Training;
@@ -31,7 +30,7 @@ public sealed class TrainingWorker(
     InferenceEngine engine,
     TrainingMetrics metrics,
     IOptions<TrainingServerOptions> options,
-    IOptions<CpuOptions> cpu,
+    IComputePlatform platform,
     ILogger<TrainingWorker> log)
 {
     private const string Concealed = "internal error; the server's log has the reason";
@@ -159,10 +158,12 @@ public sealed class TrainingWorker(
             try
             {
                 LowPriority.Enter(options.Value.Niceness);
-                CpuOptions own = new() { ThreadCount = options.Value.ThreadCount, VectorBits = cpu.Value.VectorBits, Products = CpuProducts.Vectors };
-                using CpuBackend backend = new(own, gate.Pass);
-                using ITrainingBackend operations = CpuTraining.Create(backend);
-                work(backend, operations);
+                (IComputeBackend backend, ITrainingBackend operations) = platform.CreateTraining(options.Value.ThreadCount, gate.Pass);
+                using (backend)
+                using (operations)
+                {
+                    work(backend, operations);
+                }
             }
             catch (Exception error)
             {

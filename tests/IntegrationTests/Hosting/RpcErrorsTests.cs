@@ -5,6 +5,7 @@ using InferenceServer.Engine.Errors;
 using InferenceServer.Models.Merging;
 using InferenceServer.Server.Grpc;
 using InferenceServer.Server.Hosting;
+using InferenceServer.Tensors;
 using Xunit;
 
 namespace InferenceServer.IntegrationTests.Hosting;
@@ -21,6 +22,8 @@ public class RpcErrorsTests
         { new AdapterNotFoundException("a"), StatusCode.NotFound, "'a'" },
         { new AdapterExistsException("a"), StatusCode.AlreadyExists, "'a'" },
         { new CapacityExceededException("too large", 2, 1), StatusCode.ResourceExhausted, "too large" },
+        { new DeviceMemoryException("9 bytes of 'a@b'"), StatusCode.ResourceExhausted, "9 bytes" },
+        { new GenerationFailedException("the step failed", new DeviceMemoryException("9 bytes")), StatusCode.ResourceExhausted, "9 bytes" },
         { new QueueFullException(3, 3, TimeSpan.FromSeconds(1)), StatusCode.ResourceExhausted, "3 requests" },
         { new AdapterStorageException("a", "storing", s_fullDisk), StatusCode.ResourceExhausted, "disk is full" },
         { new DeadlineExpiredException("r", 2), StatusCode.DeadlineExceeded, "'r'" },
