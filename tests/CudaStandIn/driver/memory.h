@@ -1,0 +1,18 @@
+// Device memory and pinned host memory: guard pages on both sides, NaN inside when fresh, bounds known.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace driver
+{
+// Whether a range lies within one allocation of device memory, or of pinned host memory.
+bool on_device(uint64_t address, size_t bytes);
+bool pinned(const void* address, size_t bytes);
+
+// What lies at an address, or next to it, in words.
+std::string describe(const void* address);
+
+// Throws if something has written behind the end of an allocation, where no guard page is (up to 255 bytes).
+void check_red_zones();
+}

@@ -1,0 +1,102 @@
+#include "state.h"
+#include <cstdlib>
+
+namespace driver
+{
+namespace
+{
+long long number(const char* variable, long long otherwise)
+{
+    const char* text = getenv(variable);
+    return text && *text ? atoll(text) : otherwise;
+}
+}
+
+// A process that is not asked by its tests (a server under test) takes its settings from the environment.
+State::State()
+{
+    totalBytes = uint64_t(number("CUDA_STANDIN_MEMORY", int64_t(totalBytes)));
+    schedule = fibers::Schedule(number("CUDA_STANDIN_SCHEDULE", 0));
+    order = Order(number("CUDA_STANDIN_ORDER", 0));
+    architecture = int(number("CUDA_STANDIN_ARCHITECTURE", architecture));
+}
+
+State& state()
+{
+    static State* one = new State;      // never destroyed: threads may still call while the process ends
+    return *one;
+}
+
+bool& context_is_current()
+{
+    static thread_local bool current;
+    return current;
+}
+
+int entered()
+{
+    State& s = state();
+    if (!s.initialized)
+    {
+        return failed(NotInitialized, "cuInit has not been called");
+    }
+
+    if (s.sticky)
+    {
+        return s.sticky;
+    }
+
+    return context_is_current() ? Success : failed(InvalidContext, "this thread has no current context (cuCtxSetCurrent)");
+}
+
+int injected(Call call)
+{
+    Injection& injection = state().injections[int(call)];
+    if (injection.callsLeft == 0 || --injection.callsLeft > 0)
+    {
+        return Success;
+    }
+
+    return failed(injection.code, "injected by the test");
+}
+
+int failed(int code, const std::string& detail)
+{
+    State& s = state();
+    if (!s.sticky)
+    {
+        s.detail = detail;
+        s.sticky = is_sticky(code) ? code : Success;
+    }
+
+    return code;
+}
+
+const char* name_of(int code)
+{
+    switch (code)
+    {
+        case Success: return "CUDA_SUCCESS";
+        case InvalidValue: return "CUDA_ERROR_INVALID_VALUE";
+        case OutOfMemory: return "CUDA_ERROR_OUT_OF_MEMORY";
+        case NotInitialized: return "CUDA_ERROR_NOT_INITIALIZED";
+        case InvalidImage: return "CUDA_ERROR_INVALID_IMAGE";
+        case InvalidContext: return "CUDA_ERROR_INVALID_CONTEXT";
+        case NoBinaryForGpu: return "CUDA_ERROR_NO_BINARY_FOR_GPU";
+        case InvalidHandle: return "CUDA_ERROR_INVALID_HANDLE";
+        case NotFound: return "CUDA_ERROR_NOT_FOUND";
+        case NotReady: return "CUDA_ERROR_NOT_READY";
+        case IllegalAddress: return "CUDA_ERROR_ILLEGAL_ADDRESS";
+        case LaunchOutOfResources: return "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
+        case LaunchTimeout: return "CUDA_ERROR_LAUNCH_TIMEOUT";
+        case AssertFailed: return "CUDA_ERROR_ASSERT";
+        case LaunchFailed: return "CUDA_ERROR_LAUNCH_FAILED";
+        case CaptureUnsupported: return "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
+        case CaptureInvalidated: return "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED";
+        case CaptureUnjoined: return "CUDA_ERROR_STREAM_CAPTURE_UNJOINED";
+        case CaptureIsolation: return "CUDA_ERROR_STREAM_CAPTURE_ISOLATION";
+        case CaptureWrongThread: return "CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD";
+        default: return "CUDA_ERROR_UNKNOWN";
+    }
+}
+}

@@ -1,0 +1,329 @@
+#include "block.h"
+#include <cstdlib>
+#include <stdexcept>
+#include <sys/mman.h>
+#include "context_switch.h"
+#include "guarded.h"
+
+thread_local shim::Thread* shim::current;
+
+namespace fibers
+{
+thread_local Block* running;
+
+namespace
+{
+// Odd in pages and in cache lines, so that equal offsets in the stacks of different fibers fall into different cache sets.
+constexpr size_t StackBytes = (64 << 10) + 4096 + 192;
+constexpr uint64_t Canary = 0x5ca1ab1edeadbea7ull;
+
+void fiber_main()
+{
+    Block& block = *running;
+    std::string cause;
+    try
+    {
+        block.kernel(block.arguments);
+        for (const auto& group : me()->committed)
+        {
+            cause = group.empty() ? cause : "ended with a cp.async that it has not waited for";
+        }
+
+        cause = me()->issued.empty() ? cause : "ended with a cp.async that it has not waited for";
+    }
+    catch (const std::exception& e)
+    {
+        cause = e.what();
+    }
+
+    block.end_current(cause);
+    abort();
+}
+
+int pick(unsigned lanes, bool backward) { return backward ? 31 - __builtin_clz(lanes) : __builtin_ctz(lanes); }
+}
+
+void Block::wait() { standin_switch(&me()->stackPointer, schedulerStack); }
+
+// Takes the running fiber out for good; it no longer counts at barriers and warp operations.
+void Block::end_current(const std::string& cause)
+{
+    Fiber* fiber = me();
+    if (!cause.empty())
+    {
+        error = cause;
+    }
+
+    fiber->state = State::Ended;
+    alive--;
+    warps[fiber->warp].alive &= ~(1u << fiber->lane);
+    warps[fiber->warp].ready &= ~(1u << fiber->lane);
+    release_barrier();
+    release_warp(fiber->warp);
+    wait();
+}
+
+void Block::release_barrier()
+{
+    if (alive == 0 || atBarrier != alive)
+    {
+        return;
+    }
+
+    predicatesOfLast = predicates;
+    predicates = atBarrier = 0;
+    for (Fiber& fiber : fibers)
+    {
+        if (fiber.state == State::AtBlockBarrier)
+        {
+            fiber.state = State::Ready;
+            warps[fiber.warp].ready |= 1u << fiber.lane;
+        }
+    }
+}
+
+void Block::release_warp(int index)
+{
+    Warp& warp = warps[index];
+    for (Meeting& meeting : warp.meetings)
+    {
+        if (!meeting.arrived || (meeting.arrived & warp.alive) != (meeting.mask & warp.alive))
+        {
+            continue;
+        }
+
+        for (unsigned left = meeting.arrived & warp.alive; left; left &= left - 1)
+        {
+            fibers[index * 32 + __builtin_ctz(left)].state = State::Ready;
+        }
+
+        warp.ready |= meeting.arrived & warp.alive;
+        meeting.arrived = 0;
+        meeting.parity ^= 1;
+    }
+}
+
+void Block::begin()
+{
+    const dim3 size = geometry.blockSize;
+    const int count = int(size.x * size.y * size.z);
+    if (stackCount < size_t(count))
+    {
+        if (stacks)
+        {
+            munmap(stacks, stackCount * StackBytes);
+        }
+
+        stackCount = size_t(count);
+        stacks = static_cast<char*>(mmap(nullptr, stackCount * StackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    }
+
+    fibers.resize(size_t(count));
+    warps.resize(size_t(count + 31) / 32);
+    for (Warp& warp : warps)
+    {
+        warp.alive = 0;
+        for (Meeting& meeting : warp.meetings)
+        {
+            meeting.mask = meeting.arrived = 0;     // the deposits, 16 KiB a warp, may stay as they are
+        }
+    }
+
+    alive = count;
+    atBarrier = predicates = 0;
+    error.clear();
+    for (int i = 0; i < count; i++)
+    {
+        Fiber& fiber = fibers[i];
+        fiber.index = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
+        fiber.lane = i & 31;
+        fiber.warp = i >> 5;
+        fiber.geometry = &geometry;
+        fiber.state = State::Ready;
+        fiber.committed.clear();
+        fiber.issued.clear();
+        warps[fiber.warp].alive |= 1u << fiber.lane;
+        memcpy(stacks + i * StackBytes, &Canary, sizeof Canary);
+        fiber.stackPointer = first_stack_pointer(stacks + (i + 1) * StackBytes, &fiber_main);
+    }
+
+    for (Warp& warp : warps)
+    {
+        warp.ready = warp.alive;
+    }
+}
+
+void Block::run(shim::Invoker k, void** a, const shim::Geometry& g, size_t dynamic, Schedule s, uint64_t seed)
+{
+    kernel = k;
+    arguments = a;
+    geometry = g;
+    schedule = s;
+    random = Random(seed);
+    running = this;
+    begin();
+    for (SharedArray& array : shared)
+    {
+        free_guarded(array.memory);
+    }
+
+    shared.clear();
+    staticBytes = 0;
+    free_guarded(dynamicShared);
+    dynamicBytes = dynamic;
+    dynamicShared = allocate_guarded(dynamic);
+
+    schedule_until_all_ended();
+    check_shared();
+    check_stacks();
+}
+
+bool Block::run_lane(int warp, int lane)
+{
+    Fiber& fiber = fibers[warp * 32 + lane];
+    shim::current = &fiber;
+    standin_switch(&schedulerStack, fiber.stackPointer);
+    shim::current = nullptr;
+    if (!error.empty())
+    {
+        fail_with_place(error.c_str(), warp * 32 + lane);
+    }
+
+    return true;
+}
+
+// Runs the warp's lanes once, each as far as it can; lanes that become ready behind the sweep run in the next one.
+bool Block::sweep_warp(int index, bool backward)
+{
+    bool ran = false;
+    Warp& warp = warps[index];
+    for (unsigned left = warp.ready; left;)
+    {
+        const int lane = pick(left, backward);
+        ran |= run_lane(index, lane);
+        left = warp.ready & (backward ? (1u << lane) - 1 : ~((2u << lane) - 1));
+    }
+
+    return ran;
+}
+
+void Block::schedule_until_all_ended()
+{
+    const int count = int(warps.size());
+    std::vector<int> order(warps.size());
+    for (int i = 0; i < count; i++)
+    {
+        order[i] = i;
+    }
+
+    const bool backward = schedule == Schedule::Reverse || schedule == Schedule::GreedyBackward;
+    while (alive > 0)
+    {
+        bool ran = false;
+        if (schedule == Schedule::Shuffled)
+        {
+            for (int i = count - 1; i > 0; i--)
+            {
+                std::swap(order[i], order[random.next(unsigned(i) + 1)]);
+            }
+
+            for (int w : order)
+            {
+                // An affine permutation of the lanes; every fourth warp or so has to wait for the next round.
+                const unsigned odd = random.next(16) * 2 + 1, shift = random.next(32);
+                for (unsigned i = 0; i < 32 && (!ran || random.next(128) != 0); i++)
+                {
+                    const int lane = int((i * odd + shift) & 31);
+                    if (warps[w].ready >> lane & 1)
+                    {
+                        ran |= run_lane(w, lane);
+                    }
+                }
+            }
+        }
+        else
+        {
+            const bool greedy = schedule == Schedule::GreedyForward || schedule == Schedule::GreedyBackward;
+            for (int i = 0; i < count; i++)
+            {
+                const int w = backward ? count - 1 - i : i;
+                while (warps[w].ready && sweep_warp(w, backward))
+                {
+                    ran = true;
+                    if (!greedy)
+                    {
+                        break;
+                    }
+                }
+            }
+        }
+
+        if (!ran)
+        {
+            char text[160];
+            snprintf(text, sizeof text, "deadlock: %d of %d threads wait at __syncthreads, the others at a warp operation (divergent barrier)", atBarrier, alive);
+            fail_with_place(text, -1);
+        }
+    }
+}
+
+void Block::check_shared()
+{
+    for (const SharedArray& array : shared)
+    {
+        if (const long at = damage_of_guard(array.memory, array.bytes))
+        {
+            char text[200];
+            snprintf(text, sizeof text, "wrote outside of the shared array '%s' of %zu bytes, at byte %ld", array.name, array.bytes, at < 0 ? at : at - 1);
+            fail_with_place(text, -1);
+        }
+    }
+
+    if (const long at = damage_of_guard(dynamicShared, dynamicBytes))
+    {
+        char text[200];
+        snprintf(text, sizeof text, "wrote outside of the %zu bytes of dynamic shared memory, at byte %ld", dynamicBytes, at < 0 ? at : at - 1);
+        fail_with_place(text, -1);
+    }
+}
+
+void Block::check_stacks()
+{
+    for (size_t i = 0; i < fibers.size(); i++)
+    {
+        if (memcmp(stacks + i * StackBytes, &Canary, sizeof Canary) != 0)
+        {
+            fail_with_place("used more than 64 KiB of stack", int(i));
+        }
+    }
+}
+
+void Block::fail_with_place(const char* what, int thread)
+{
+    const dim3 b = geometry.blockIndex;
+    char place[64];
+    snprintf(place, sizeof place, "block (%u,%u,%u)", b.x, b.y, b.z);
+    std::string text = place;
+    if (thread >= 0)
+    {
+        text += " thread " + std::to_string(thread);
+    }
+
+    shim::current = nullptr;
+    throw std::runtime_error(text + ": " + what);
+}
+
+Block::~Block()
+{
+    for (SharedArray& array : shared)
+    {
+        free_guarded(array.memory);
+    }
+
+    free_guarded(dynamicShared);
+    if (stacks)
+    {
+        munmap(stacks, stackCount * StackBytes);
+    }
+}
+}

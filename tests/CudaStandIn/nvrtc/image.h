@@ -1,0 +1,18 @@
+// What the stand-in's NVRTC hands to its driver instead of machine code: the names of the kernels.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace nvrtc
+{
+struct Image
+{
+    std::string variant;                // the -D options, sorted
+    std::vector<std::string> kernels;
+};
+
+std::string write_image(const Image& image);
+
+// Also reads PTX of a real NVRTC, for its ".entry NAME(" lines.
+bool read_image(const char* text, Image& image);
+}
