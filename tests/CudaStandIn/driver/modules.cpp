@@ -124,7 +124,7 @@ API int cuModuleGetFunction(void** function, void* handle, const char* name)
         named |= kernel == name;
     }
 
-    const fibers::KernelEntry* kernel = fibers::find_kernel(name, module->image.variant);
+    const fibers::KernelEntry* kernel = fibers::find_kernel(module->image.file, name, module->image.variant);
     if (!named || !kernel)
     {
         return failed(NotFound, named ? std::string("the stand-in was built without kernel ") + name + " for options '" + module->image.variant + "'"

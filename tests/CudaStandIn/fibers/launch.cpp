@@ -1,5 +1,7 @@
 #include "launch.h"
+#include <algorithm>
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,9 +15,9 @@ namespace fibers
 {
 namespace
 {
-std::map<std::pair<std::string, std::string>, KernelEntry>& kernels()
+std::deque<KernelEntry>& kernels()
 {
-    static std::map<std::pair<std::string, std::string>, KernelEntry> all;
+    static std::deque<KernelEntry> all;     // whose elements stay where they are
     return all;
 }
 
@@ -56,16 +58,23 @@ uint64_t block_at(uint64_t step, uint64_t count, Schedule schedule)
 }
 }
 
-const KernelEntry* find_kernel(const std::string& name, const std::string& variant)
+const KernelEntry* find_kernel(const std::string& file, const std::string& name, const std::string& variant)
 {
-    const auto found = kernels().find({name, variant});
-    return found == kernels().end() ? nullptr : &found->second;
+    for (const KernelEntry& kernel : kernels())
+    {
+        if ((file.empty() || kernel.file == file) && kernel.name == name && kernel.variant == variant)
+        {
+            return &kernel;
+        }
+    }
+
+    return nullptr;
 }
 
 std::vector<std::string> kernels_of(const std::string& file, const std::string& variant)
 {
     std::vector<std::string> names;
-    for (const auto& [key, kernel] : kernels())
+    for (const KernelEntry& kernel : kernels())
     {
         if (kernel.file == file && kernel.variant == variant)
         {
@@ -139,7 +148,7 @@ void launch(const KernelEntry& kernel, dim3 grid, dim3 size, size_t dynamicBytes
 
 void shim::register_kernel(const char* file, const char* name, const char* variant, Invoker invoke, const size_t* sizes, int count, int launchBound)
 {
-    fibers::kernels()[{name, variant}] = {file, name, variant, invoke, std::vector<size_t>(sizes, sizes + count), launchBound};
+    fibers::kernels().push_back({file, name, variant, invoke, std::vector<size_t>(sizes, sizes + count), launchBound});
 }
 
 void shim::register_source(const char* file, unsigned long long hash) { fibers::sources()[file] = hash; }

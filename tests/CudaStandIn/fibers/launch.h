@@ -16,8 +16,8 @@ struct KernelEntry
     int launchBound;                            // of __launch_bounds__; 1024 without
 };
 
-// Null if there is none. The variant is the -D options the source is compiled with, sorted and joined by blanks.
-const KernelEntry* find_kernel(const std::string& name, const std::string& variant);
+// Null if there is none; an empty file means any. The variant is the -D options the source is compiled with, sorted and joined by blanks.
+const KernelEntry* find_kernel(const std::string& file, const std::string& name, const std::string& variant);
 
 // The kernels of a source file compiled with these options; empty if the library has none.
 std::vector<std::string> kernels_of(const std::string& file, const std::string& variant);

@@ -2,6 +2,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <stdexcept>
+#include "../shim/shared.h"
 #include "block.h"
 #include "guarded.h"
 

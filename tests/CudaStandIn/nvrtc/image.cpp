@@ -8,7 +8,7 @@ static const char Magic[] = "stand-in image";
 
 std::string write_image(const Image& image)
 {
-    std::string text = std::string(Magic) + "\n" + image.variant + "\n";
+    std::string text = std::string(Magic) + "\n" + image.file + "\n" + image.variant + "\n";
     for (const std::string& kernel : image.kernels)
     {
         text += kernel + "\n";
@@ -29,6 +29,7 @@ bool read_image(const char* text, Image& image)
     std::getline(lines, line);
     if (line == Magic)
     {
+        std::getline(lines, image.file);
         std::getline(lines, image.variant);
         while (std::getline(lines, line))
         {

@@ -7,6 +7,7 @@ namespace nvrtc
 {
 struct Image
 {
+    std::string file;                   // empty: not known
     std::string variant;                // the -D options, sorted
     std::vector<std::string> kernels;
 };

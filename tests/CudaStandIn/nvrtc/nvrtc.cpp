@@ -158,7 +158,7 @@ API int nvrtcCompileProgram(void* handle, int count, const char* const* given)
     }
 
     const std::string variant = variant_of(options);
-    nvrtc::Image image{variant, fibers::kernels_of(file, variant)};
+    nvrtc::Image image{file, variant, fibers::kernels_of(file, variant)};
     if (built != 0 && image.kernels.empty())
     {
         program.log = file + ": the stand-in was not built for the options '" + variant + "' (see 'variants' in tests/CudaStandIn/README.md)";

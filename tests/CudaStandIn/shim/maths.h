@@ -11,8 +11,8 @@ inline int __float_as_int(float f) { return int(__float_as_uint(f)); }
 
 // CUDA's overloads: two different integer types compare as the unsigned one.
 #define SHIM_MIN_MAX(R, A, B) \
-    inline R min(A a, B b) { return R(a) < R(b) ? R(a) : R(b); } \
-    inline R max(A a, B b) { return R(a) < R(b) ? R(b) : R(a); }
+    inline R min(A a, B b) { return static_cast<R>(a) < static_cast<R>(b) ? static_cast<R>(a) : static_cast<R>(b); } \
+    inline R max(A a, B b) { return static_cast<R>(a) < static_cast<R>(b) ? static_cast<R>(b) : static_cast<R>(a); }
 SHIM_MIN_MAX(int, int, int)
 SHIM_MIN_MAX(unsigned, unsigned, unsigned)
 SHIM_MIN_MAX(unsigned, int, unsigned)

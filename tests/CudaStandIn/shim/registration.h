@@ -27,6 +27,6 @@ template <class... A, void (*F)(A...)> struct Kernel<F>
 };
 }
 
-#define SHIM_KERNEL(file, function, variant, launchBound) \
-    static const int shim_##function = shim::Kernel<&function>::add(file, #function, variant, launchBound);
+#define SHIM_KERNEL(file, name, function, variant, launchBound) \
+    static const int shim_##function = shim::Kernel<&function>::add(file, name, variant, launchBound);
 #define SHIM_SOURCE(file, hash) static const int shim_source = (shim::register_source(file, hash), 0);

@@ -1,5 +1,8 @@
 // The running thread, its block, and the barriers of a block.
 #pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <source_location>
 #include "vectors.h"
 

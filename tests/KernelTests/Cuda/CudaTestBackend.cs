@@ -1,0 +1,19 @@
+using InferenceServer.Cuda;
+using InferenceServer.TestKit.Cuda;
+
+namespace InferenceServer.KernelTests.Cuda;
+
+/// <summary>The CUDA backend on the stand-in.</summary>
+internal static class CudaTestBackend
+{
+    /// <summary>Makes a backend; the stand-in is built if it was not.</summary>
+    /// <param name="products">Exact by default: a row's result must not depend on the others'.</param>
+    /// <param name="graphs">Whether steps of decodes are captured.</param>
+    public static CudaBackend Create(CudaProducts products = CudaProducts.Exact, bool graphs = true)
+    {
+        CudaOptions options = new() { LibraryPath = StandIn.Folder, Products = products, Graphs = graphs };
+        return CudaBackend.TryCreate(options, out CudaBackend? backend, out string reason)
+            ? backend
+            : throw new InvalidOperationException($"the stand-in has no device: {reason}");
+    }
+}
