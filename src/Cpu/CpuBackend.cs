@@ -155,6 +155,8 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => AdapterPacker.Pack(weights, format);
 
+    public WeightFormat KeyValueFormat => WeightFormat.F32;
+
     public KvCache CreateKvCache(KvCacheShape shape) => new CpuKvCache(shape, _hugePages);
 
     public void BeginStep(StepInputs step) => _step.Begin(step);

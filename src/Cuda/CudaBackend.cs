@@ -138,6 +138,8 @@ public sealed unsafe class CudaBackend : IComputeBackend
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => throw new NotSupportedException("CreateAdapter");
 
+    public WeightFormat KeyValueFormat => WeightFormat.F32;
+
     public KvCache CreateKvCache(KvCacheShape shape) => throw new NotSupportedException("CreateKvCache");
 
     public void BeginStep(StepInputs step)

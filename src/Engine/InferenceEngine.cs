@@ -321,7 +321,7 @@ public sealed class InferenceEngine : IAsyncDisposable
             return blocks;
         }
 
-        long blockBytes = model.Transformer.KvShape(1, scheduler.KvBlockSize).ElementsPerBlock * sizeof(float);
+        long blockBytes = model.Transformer.KvShape(1, scheduler.KvBlockSize).BytesPerBlock;
         long blocksEach = (model.Transformer.MaxModelLength + scheduler.KvBlockSize - 1) / scheduler.KvBlockSize;
         long usable = scheduler.MaxRunningSequences * blocksEach;
         long count = options.KvCacheBytes / blockBytes;

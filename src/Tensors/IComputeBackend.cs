@@ -43,6 +43,10 @@ public interface IComputeBackend : IDisposable
     /// <summary>Makes an adapter resident; A and B are kept in <paramref name="format"/>.</summary>
     DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format);
 
+    /// <summary>How serving keeps keys and values on this backend: F32 or BF16.</summary>
+    WeightFormat KeyValueFormat { get; }
+
+    /// <exception cref="ArgumentException">The geometry has a number below 1, or the format is not one that the backend keeps.</exception>
     KvCache CreateKvCache(KvCacheShape shape);
 
     /// <summary>Makes the step's integers visible to the operations that follow: one upload. The step must not change until the next one.</summary>

@@ -6,10 +6,12 @@ namespace InferenceServer.Tensors;
 /// <param name="BlockSize">Tokens a block B.</param>
 /// <param name="KvHeads">Key/value heads K.</param>
 /// <param name="HeadSize">Elements a head D.</param>
-public sealed record KvCacheShape(int Layers, int Blocks, int BlockSize, int KvHeads, int HeadSize)
+/// <param name="Format">How elements are kept: F32, or BF16, rounded to nearest even when they are stored.</param>
+public sealed record KvCacheShape(
+    int Layers, int Blocks, int BlockSize, int KvHeads, int HeadSize, WeightFormat Format = WeightFormat.F32)
 {
-    /// <summary>f32 elements of one block over all layers, keys and values.</summary>
-    public long ElementsPerBlock => 2L * Layers * BlockSize * KvHeads * HeadSize;
+    /// <summary>Bytes of one block over all layers, keys and values, without a backend's padding.</summary>
+    public long BytesPerBlock => 2L * Layers * BlockSize * KvHeads * HeadSize * (Format == WeightFormat.BF16 ? 2 : 4);
 }
 
 /// <summary>Keys and values of all layers, in blocks; the layout is the backend's own.</summary>

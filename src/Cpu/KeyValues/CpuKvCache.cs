@@ -26,6 +26,11 @@ internal sealed unsafe class CpuKvCache : KvCache
             throw new ArgumentException($"KV cache geometry has a number below 1: {shape}");
         }
 
+        if (shape.Format != WeightFormat.F32)
+        {
+            throw new ArgumentException($"keys and values in {shape.Format}: this backend keeps them in {WeightFormat.F32}");
+        }
+
         KeyStride = RoundUp(shape.BlockSize);
         ValueStride = RoundUp(shape.HeadSize);
         _keyElements = (long)shape.HeadSize * KeyStride;

@@ -156,8 +156,9 @@ public sealed class TransformerModel : IDisposable
     public TransformerModel CreateView(IComputeBackend backend, int maxBatchTokens, int maxSampledRows) =>
         new(this, backend, maxBatchTokens, maxSampledRows);
 
-    /// <summary>Geometry of a KV cache for this model.</summary>
-    public KvCacheShape KvShape(int blocks, int blockSize) => new(Config.LayerCount, blocks, blockSize, Config.KvHeadCount, Config.HeadSize);
+    /// <summary>Geometry of a KV cache for this model, in the format of its backend.</summary>
+    public KvCacheShape KvShape(int blocks, int blockSize) =>
+        new(Config.LayerCount, blocks, blockSize, Config.KvHeadCount, Config.HeadSize, _backend.KeyValueFormat);
 
     /// <summary>Runs one step: stores the keys and values of all its rows and computes the logits of its sampled rows.</summary>
     /// <param name="step">Tokens, positions, blocks, adapters.</param>

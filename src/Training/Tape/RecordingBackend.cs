@@ -56,6 +56,8 @@ internal sealed class RecordingBackend : IComputeBackend
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => _inner.CreateAdapter(weights, format);
 
+    public WeightFormat KeyValueFormat => _inner.KeyValueFormat;
+
     public KvCache CreateKvCache(KvCacheShape shape)
     {
         KvCache cache = _inner.CreateKvCache(shape);

@@ -44,6 +44,8 @@ internal sealed class TimedBackend : IComputeBackend
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => _inner.CreateAdapter(weights, format);
 
+    public WeightFormat KeyValueFormat => _inner.KeyValueFormat;
+
     public KvCache CreateKvCache(KvCacheShape shape) => _inner.CreateKvCache(shape);
 
     public void BeginStep(StepInputs step)

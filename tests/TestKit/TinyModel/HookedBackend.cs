@@ -65,6 +65,8 @@ public sealed class HookedBackend : IComputeBackend
 
     public bool AreIdentical(WeightMatrix left, WeightMatrix right) => Inner.AreIdentical(left, right);
 
+    public WeightFormat KeyValueFormat => Inner.KeyValueFormat;
+
     public KvCache CreateKvCache(KvCacheShape shape) => Inner.CreateKvCache(shape);
 
     public void Embed(WeightMatrix table, TensorView y) => Inner.Embed(table, y);
