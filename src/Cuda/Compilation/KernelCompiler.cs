@@ -124,7 +124,7 @@ internal sealed unsafe class KernelCompiler
         return Encoding.UTF8.GetString(log).TrimEnd('\0', '\n');
     }
 
-    private List<string> Options() => [$"--gpu-architecture={Architecture}", "--std=c++17", "-lineinfo"];
+    private List<string> Options() => [$"--gpu-architecture={Architecture}", "--std=c++17"];
 
     private byte[] ReadImage(nint program)
     {
