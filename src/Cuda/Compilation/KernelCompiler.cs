@@ -34,6 +34,9 @@ internal sealed unsafe class KernelCompiler
 
     private string Architecture => _makesPtx ? $"compute_{_target}" : $"sm_{_target}";
 
+    /// <summary>NVRTC's options for an architecture such as "sm_90".</summary>
+    public static List<string> OptionsFor(string architecture) => [$"--gpu-architecture={architecture}", "--std=c++17"];
+
     /// <summary>A name for what <see cref="Compile"/> would make: equal for equal sources, compiler and device.</summary>
     public string KeyOf(string file)
     {
@@ -124,7 +127,7 @@ internal sealed unsafe class KernelCompiler
         return Encoding.UTF8.GetString(log).TrimEnd('\0', '\n');
     }
 
-    private List<string> Options() => [$"--gpu-architecture={Architecture}", "--std=c++17"];
+    private List<string> Options() => OptionsFor(Architecture);
 
     private byte[] ReadImage(nint program)
     {
