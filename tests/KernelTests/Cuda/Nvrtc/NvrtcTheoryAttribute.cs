@@ -1,0 +1,10 @@
+using Xunit;
+
+namespace InferenceServer.KernelTests.Cuda.Nvrtc;
+
+/// <summary>A theory that compiles with NVIDIA's own compiler; skipped with the reason where it is not there.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class NvrtcTheoryAttribute : TheoryAttribute
+{
+    public NvrtcTheoryAttribute() => Skip = RealNvrtc.WhyMissing;
+}

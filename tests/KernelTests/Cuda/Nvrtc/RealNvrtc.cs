@@ -1,0 +1,89 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using InferenceServer.Cuda.Compilation;
+using InferenceServer.TestKit;
+using Xunit;
+
+namespace InferenceServer.KernelTests.Cuda.Nvrtc;
+
+/// <summary>
+/// NVIDIA's own compiler, which needs no GPU; <c>.ci/fetch-nvrtc</c> gets it. Loaded by path, beside the stand-in that the rest of the process uses.
+/// </summary>
+internal static unsafe class RealNvrtc
+{
+    private static readonly string s_folder = Environment.GetEnvironmentVariable("NVRTC_FOLDER")
+        ?? Path.Combine(GoldenData.RepositoryRoot() ?? "", "tests", "KernelTests", "obj", "nvrtc");
+
+    private static readonly Lazy<nint> s_library = new(Load);
+
+    /// <summary>Why there is none; null where there is.</summary>
+    public static string? WhyMissing { get; } =
+        Files("libnvrtc.so.*").Length > 0 ? null : $"no NVRTC in {s_folder} (.ci/fetch-nvrtc tests/KernelTests/obj/nvrtc)";
+
+    /// <summary>Compiles a kernel file of the backend with its own options.</summary>
+    /// <param name="file">Name of the file.</param>
+    /// <param name="architecture">Such as "sm_90".</param>
+    /// <returns>NVRTC's status, its log, and the machine code's length.</returns>
+    public static (int Status, string Log, int CodeBytes) Compile(string file, string architecture)
+    {
+        List<nint> strings = [];
+        nint Keep(string text)
+        {
+            strings.Add(Marshal.StringToCoTaskMemUTF8(text));
+            return strings[^1];
+        }
+
+        try
+        {
+            nint[] texts = [.. KernelSources.Headers.Values.Select(Keep)];
+            nint[] names = [.. KernelSources.Headers.Keys.Select(Keep)];
+            nint[] options = [.. KernelCompiler.OptionsFor(architecture).Append("--ptxas-options=-v").Select(Keep)];
+            nint program;
+            fixed (nint* headers = texts, includeNames = names, given = options)
+            {
+                Check(((delegate* unmanaged<nint*, nint, nint, int, nint*, nint*, int>)Export("nvrtcCreateProgram"))(
+                    &program, Keep(KernelSources.Kernels[file]), Keep(file), texts.Length, headers, includeNames));
+                int status = ((delegate* unmanaged<nint, int, nint*, int>)Export("nvrtcCompileProgram"))(program, options.Length, given);
+                string log = Encoding.UTF8.GetString(Read(program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog")).TrimEnd('\0', '\n');
+                int codeBytes = status == 0 ? Read(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN").Length : 0;
+                Check(((delegate* unmanaged<nint*, int>)Export("nvrtcDestroyProgram"))(&program));
+                return (status, log, codeBytes);
+            }
+        }
+        finally
+        {
+            strings.ForEach(Marshal.FreeCoTaskMem);
+        }
+    }
+
+    private static byte[] Read(nint program, string sizeOf, string get)
+    {
+        nuint size;
+        Check(((delegate* unmanaged<nint, nuint*, int>)Export(sizeOf))(program, &size));
+        byte[] bytes = new byte[(int)size];
+        fixed (byte* first = bytes)
+        {
+            Check(((delegate* unmanaged<nint, byte*, int>)Export(get))(program, first));
+        }
+
+        return bytes;
+    }
+
+    private static nint Load()
+    {
+        // NVRTC opens its builtins by bare name; glibc finds them by that name once they are loaded by their path.
+        foreach (string builtins in Files("libnvrtc-builtins.so.*"))
+        {
+            NativeLibrary.Load(builtins);
+        }
+
+        return NativeLibrary.Load(Files("libnvrtc.so.*")[0]);
+    }
+
+    private static string[] Files(string pattern) =>
+        Directory.Exists(s_folder) ? [.. Directory.GetFiles(s_folder, pattern).Order(StringComparer.Ordinal)] : [];
+
+    private static nint Export(string name) => NativeLibrary.GetExport(s_library.Value, name);
+
+    private static void Check(int status) => Assert.Equal(0, status);
+}
