@@ -226,8 +226,8 @@ public sealed unsafe class CudaBackend : IComputeBackend
         }
 
         _disposed = true;
-        _device.MakeCurrent();
-        _context.Queue.Stream().Synchronize();
+        _ = CudaDriver.SetCurrentContext(_device.Context);
+        _context.Queue.Drop();
         _context.Step.Dispose();
         _context.Scratch.Dispose();
         _context.Queue.Dispose();

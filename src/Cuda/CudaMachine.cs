@@ -1,5 +1,6 @@
 using InferenceServer.Cuda.Compilation;
 using InferenceServer.Cuda.Devices;
+using InferenceServer.Cuda.Interop;
 using InferenceServer.Cuda.Memory;
 
 namespace InferenceServer.Cuda;
@@ -28,7 +29,7 @@ internal sealed class CudaMachine : IDisposable
 
     public void Dispose()
     {
-        Device.MakeCurrent();
+        _ = CudaDriver.SetCurrentContext(Device.Context);
         Copies.Dispose();
         Library.Dispose();
         Device.Dispose();

@@ -13,14 +13,16 @@ internal sealed class KernelLibrary : IDisposable
     {
         KernelCompiler compiler = new(device.ComputeCapability);
         Description = compiler.Description;
+        KernelCache cache = new(cacheFolder);
         string[] files = [.. KernelSources.Kernels.Keys];
         byte[][] images = new byte[files.Length][];
-        Parallel.For(0, files.Length, i => images[i] = Compile(compiler, files[i], cacheFolder));
+        Parallel.For(0, files.Length, i => images[i] = cache.Find(files[i], compiler) ?? Compile(files[i], compiler, cache));
+        device.MakeCurrent();
         try
         {
             for (int i = 0; i < files.Length; i++)
             {
-                _modules[files[i]] = new KernelModule(files[i], images[i]);
+                _modules[files[i]] = Load(files[i], images[i], compiler, cache);
             }
         }
         catch
@@ -46,24 +48,23 @@ internal sealed class KernelLibrary : IDisposable
         _modules.Clear();
     }
 
-    private static byte[] Compile(KernelCompiler compiler, string file, string cacheFolder)
+    private static byte[] Compile(string file, KernelCompiler compiler, KernelCache cache)
     {
-        if (cacheFolder.Length == 0)
-        {
-            return compiler.Compile(file).Image;
-        }
-
-        string kept = Path.Combine(cacheFolder, $"{Path.GetFileNameWithoutExtension(file)}-{compiler.KeyOf(file)}.image");
-        if (File.Exists(kept))
-        {
-            return File.ReadAllBytes(kept);
-        }
-
         byte[] image = compiler.Compile(file).Image;
-        Directory.CreateDirectory(cacheFolder);
-        string aside = $"{kept}.{Environment.ProcessId}";
-        File.WriteAllBytes(aside, image);
-        File.Move(aside, kept, overwrite: true);
+        cache.Keep(file, compiler, image);
         return image;
+    }
+
+    private static KernelModule Load(string file, byte[] image, KernelCompiler compiler, KernelCache cache)
+    {
+        try
+        {
+            return new KernelModule(file, image);
+        }
+        catch (CudaException) when (cache.Forget(file, compiler))
+        {
+            // What was kept is broken, or of another driver.
+            return new KernelModule(file, Compile(file, compiler, cache));
+        }
     }
 }

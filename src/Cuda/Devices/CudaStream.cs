@@ -20,6 +20,9 @@ internal sealed class CudaStream : SafeHandle
     /// <summary>Waits until all work is done.</summary>
     public void Synchronize() => CudaDriver.Check(CudaDriver.SynchronizeStream(handle), "cuStreamSynchronize");
 
+    /// <summary>Waits before what the stream uses is freed; on a device that is lost there is nothing to wait for.</summary>
+    public void Finish() => _ = CudaDriver.SynchronizeStream(handle);
+
     /// <summary>Makes later work of this stream wait for an event of another.</summary>
     public void WaitFor(CudaEvent cudaEvent) => CudaDriver.Check(CudaDriver.WaitForEvent(handle, cudaEvent.Pointer, 0), "cuStreamWaitEvent");
 

@@ -43,9 +43,18 @@ internal sealed class KernelQueue : IDisposable
 
         _beforeOperation?.Invoke();
         _gathered.Add(function, grid, arguments);
-        if (!_isGathering)
+        if (_isGathering)
+        {
+            return;
+        }
+
+        try
         {
             LaunchList.Launch(_gathered.Words, _stream);
+        }
+        finally
+        {
+            // A launch that failed must not be tried again with the next one.
             _gathered.Clear();
         }
     }
@@ -74,6 +83,14 @@ internal sealed class KernelQueue : IDisposable
     {
         Flush();
         return _stream;
+    }
+
+    /// <summary>Forgets what was gathered and waits for the rest, before memory is freed.</summary>
+    public void Drop()
+    {
+        _isGathering = false;
+        _gathered.Clear();
+        _stream.Finish();
     }
 
     public void Dispose()
