@@ -47,8 +47,13 @@ internal sealed class Candidates
         TensorPrimitives.Exp(weights, weights);
     }
 
-    /// <summary>Keeps the smallest set of most probable tokens whose mass reaches <paramref name="mass"/>; of equal ones the lower ids.</summary>
-    public void KeepTopP(float mass)
+    /// <summary>
+    /// Keeps the smallest set of most probable tokens whose mass reaches <paramref name="mass"/>; of equal ones the lower ids. They keep their
+    /// order.
+    /// </summary>
+    /// <param name="logits">What <see cref="Take"/> took: two of them may have one weight and still differ.</param>
+    /// <param name="mass">p.</param>
+    public void KeepTopP(ReadOnlySpan<float> logits, float mass)
     {
         double total = Total();
 
@@ -59,27 +64,20 @@ internal sealed class Candidates
         {
             if (_weights[i] >= floor)
             {
-                // Weights are not negative, so their bits sort as they do; inverted, the heaviest come first, then the lower ids.
-                _keys[kept++] = ((ulong)~BitConverter.SingleToUInt32Bits(_weights[i]) << 32) | (uint)_ids[i];
+                _keys[kept++] = Key(logits[_ids[i]], i);
             }
         }
 
         Span<ulong> keys = _keys.AsSpan(0, kept);
         keys.Sort();
         double before = 0;
-        _count = 0;
-        foreach (ulong key in keys)
+        int count = 0;
+        while (count < kept && (count == 0 || before < mass * total))
         {
-            if (_count > 0 && before >= mass * total)
-            {
-                break;
-            }
-
-            float weight = BitConverter.UInt32BitsToSingle(~(uint)(key >> 32));
-            _ids[_count] = (int)(uint)key;
-            _weights[_count++] = weight;
-            before += weight;
+            before += _weights[(uint)keys[count++]];
         }
+
+        KeepPlaces(keys[..count]);
     }
 
     /// <summary>Drops what is less probable than <paramref name="share"/> times the most probable.</summary>
@@ -140,20 +138,7 @@ internal sealed class Candidates
             count++;
         }
 
-        // Back into the arrays in their old order, which only moves elements down.
-        Span<ulong> chosen = keys[..count];
-        for (int i = 0; i < count; i++)
-        {
-            chosen[i] = (uint)chosen[i];
-        }
-
-        chosen.Sort();
-        _count = 0;
-        foreach (ulong index in chosen)
-        {
-            _ids[_count] = _ids[(int)index];
-            _weights[_count++] = _weights[(int)index];
-        }
+        KeepPlaces(keys[..count]);
     }
 
     /// <summary>Draws a token by its weight.</summary>
@@ -188,6 +173,31 @@ internal sealed class Candidates
         }
 
         return total;
+    }
+
+    // Sorts as logits do downwards, then as places do upwards. A float's bits sort as it does once those of negative ones are inverted.
+    private static ulong Key(float logit, int place)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(logit + 0f); // -0 is 0
+        uint ascending = (bits & 0x80000000) != 0 ? ~bits : bits | 0x80000000;
+        return ((ulong)~ascending << 32) | (uint)place;
+    }
+
+    // Keeps the candidates whose places are the low words of keys, in their old order: elements only move down.
+    private void KeepPlaces(Span<ulong> keys)
+    {
+        for (int i = 0; i < keys.Length; i++)
+        {
+            keys[i] = (uint)keys[i];
+        }
+
+        keys.Sort();
+        _count = 0;
+        foreach (ulong place in keys)
+        {
+            _ids[_count] = _ids[(int)place];
+            _weights[_count++] = _weights[(int)place];
+        }
     }
 
     // The k-th largest: a heap of the k largest so far with the smallest of them on top; most logits fail the first comparison.

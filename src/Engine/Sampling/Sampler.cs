@@ -154,7 +154,7 @@ public sealed class Sampler
         _candidates.Take(logits, logits[best], settings.TopK);
         if (settings.TopP < 1f)
         {
-            _candidates.KeepTopP(settings.TopP);
+            _candidates.KeepTopP(logits, settings.TopP);
         }
 
         if (settings.MinP > 0f)
