@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
+using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
 
 namespace InferenceServer.Tensors;
@@ -151,6 +152,21 @@ public static class OperationChecks
         foreach (int row in sampled)
         {
             Require((uint)row < (uint)x.Rows, "GatherSampledRows: row {0} of {1}", row, x.Rows);
+        }
+    }
+
+    public static void Sample(TensorView logits, SamplingBatch batch, Span<SampledToken> tokens)
+    {
+        Require(logits.Rows == batch.Rows.Length, "Sample: {0} rows of logits, the batch has {1}", logits.Rows, batch.Rows.Length);
+        Require(logits.Rows == tokens.Length, "Sample: {0} rows of logits, room for {1} tokens", logits.Rows, tokens.Length);
+        foreach (int token in batch.Tokens)
+        {
+            Require((uint)token < (uint)logits.Columns, "Sample: token {0} of {1}", token, logits.Columns);
+        }
+
+        foreach ((int token, _) in batch.Biases)
+        {
+            Require((uint)token < (uint)logits.Columns, "Sample: token {0} of {1} has a bias", token, logits.Columns);
         }
     }
 

@@ -4,11 +4,11 @@ using InferenceServer.Engine.Errors;
 using InferenceServer.Engine.KvBlocks;
 using InferenceServer.Engine.Merging;
 using InferenceServer.Engine.Requests;
-using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Engine.Streaming;
 using InferenceServer.Engine.Telemetry;
 using InferenceServer.Tensors;
+using InferenceServer.Tensors.Sampling;
 using Microsoft.Extensions.Logging;
 
 namespace InferenceServer.Engine.Loop;

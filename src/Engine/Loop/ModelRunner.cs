@@ -1,39 +1,31 @@
 using InferenceServer.Engine.KvBlocks;
 using InferenceServer.Engine.Merging;
-using InferenceServer.Engine.Requests;
-using InferenceServer.Engine.Sampling;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Engine.Streaming;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Tensors;
+using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
 
 namespace InferenceServer.Engine.Loop;
 
 /// <summary>
-/// Runs a plan: fills the step's integers, one forward, one download of logits, one draw for each sampled row. Belongs to the loop's
-/// thread; a warm run allocates nothing.
+/// Runs a plan: fills the step's integers, one forward, one draw for each sampled row. Belongs to the loop's thread; a warm run allocates
+/// nothing.
 /// </summary>
 internal sealed class ModelRunner : IDisposable
 {
-    private readonly IComputeBackend _backend;
     private readonly TransformerModel _model;
     private readonly KvCache _cache;
     private readonly StepInputs _step;
-    private readonly Sampler _sampler;
-    private readonly int[] _tokens;
-    private readonly SampleStatus[] _statuses;
-    private float[] _logits = [];
+    private readonly StepSampler _sampler;
 
     public ModelRunner(TransformerModel model, IComputeBackend backend, SchedulerOptions options, int blockCount)
     {
         _model = model;
-        _backend = backend;
         _cache = backend.CreateKvCache(model.KvShape(blockCount, options.KvBlockSize));
         _step = new StepInputs(options.MaxBatchTokens, options.MaxRunningSequences);
-        _sampler = new Sampler(model.Config.VocabularySize);
-        _tokens = new int[options.MaxRunningSequences];
-        _statuses = new SampleStatus[options.MaxRunningSequences];
+        _sampler = new StepSampler(backend, model.Config.VocabularySize, options.MaxRunningSequences);
     }
 
     /// <summary>The adapter in the base weights; null for none.</summary>
@@ -43,10 +35,10 @@ internal sealed class ModelRunner : IDisposable
     public long CacheBytes => _cache.ByteCount;
 
     /// <summary>By planned sequence: the token drawn, -1 where there is none.</summary>
-    public ReadOnlySpan<int> Tokens => _tokens;
+    public ReadOnlySpan<int> Tokens => _sampler.Tokens;
 
     /// <summary>By planned sequence; meaningful where it is sampled.</summary>
-    public ReadOnlySpan<SampleStatus> Statuses => _statuses;
+    public ReadOnlySpan<SampleStatus> Statuses => _sampler.Statuses;
 
     /// <summary>Changes the base between two steps; on an exception the base is unmerged.</summary>
     public void ChangeBase(MergedState? merged)
@@ -73,26 +65,7 @@ internal sealed class ModelRunner : IDisposable
     public void Run(StepPlan plan)
     {
         Fill(plan);
-        TensorView view = _model.Forward(_step, _cache);
-        int vocabulary = _sampler.VocabularySize;
-        int count = view.Rows * vocabulary;
-        if (_logits.Length < count)
-        {
-            // Grows to the widest step seen; the vocabulary times all sequences may be much more than is ever used.
-            _logits = new float[count];
-        }
-
-        _backend.Read(view, _logits.AsSpan(0, count));
-        int row = 0;
-        for (int i = 0; i < plan.Sequences.Length; i++)
-        {
-            _tokens[i] = -1;
-            if (plan.Sequences[i].IsSampled)
-            {
-                Generation generation = (Generation)plan.Sequences[i].Sequence;
-                _statuses[i] = Sample(generation, _logits.AsSpan(row++ * vocabulary, vocabulary), out _tokens[i]);
-            }
-        }
+        _sampler.Run(plan, _model.Forward(_step, _cache));
     }
 
     /// <summary>Lets go of everything that a step refers to, so that an idle engine keeps no adapter alive.</summary>
@@ -102,14 +75,6 @@ internal sealed class ModelRunner : IDisposable
     {
         _step.Clear();
         _cache.Dispose();
-    }
-
-    private SampleStatus Sample(Generation generation, Span<float> logits, out int token)
-    {
-        int produced = generation.NewTokenCount;
-        ReadOnlySpan<int> banned = produced + 1 < generation.MinNewTokens ? generation.EndTokens : [];
-        Span<TokenLogprob> logprobs = generation.Logprobs is null ? [] : generation.Logprobs.At(produced);
-        return _sampler.Sample(generation.Sampling, generation.Tokens, generation.PromptLength, banned, logits, logprobs, out token);
     }
 
     private void Fill(StepPlan plan)

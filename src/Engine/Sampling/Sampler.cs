@@ -1,5 +1,7 @@
 using System.Numerics.Tensors;
 using InferenceServer.Engine.Requests;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Sampling;
 
 namespace InferenceServer.Engine.Sampling;
 
@@ -9,7 +11,7 @@ namespace InferenceServer.Engine.Sampling;
 /// </summary>
 /// <remarks>
 /// Order: logit bias, repetition penalty, presence and frequency penalties, no-repeat n-grams, banned tokens, then greedy, or temperature,
-/// top-k, top-p, min-p, typical and a draw.
+/// top-k, top-p, min-p, typical and a draw; <see cref="ISamplingBackend"/> has the formulas.
 /// </remarks>
 public sealed class Sampler
 {

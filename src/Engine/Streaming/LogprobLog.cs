@@ -21,6 +21,9 @@ internal sealed class LogprobLog
         _pages = new TokenLogprob[]?[(maxNewTokens + PageSize - 1) / PageSize];
     }
 
+    /// <summary>Best tokens beside the chosen one.</summary>
+    public int BestCount => _width - 1;
+
     /// <summary>The place of one new token: the chosen one's, then the best ones'.</summary>
     public Span<TokenLogprob> At(int index)
     {

@@ -5,7 +5,7 @@ using InferenceServer.Tensors.Steps;
 namespace InferenceServer.TestKit.TinyModel;
 
 /// <summary>A backend that lets a test look in, wait or fail at the doors that matter; all else is the inner backend's.</summary>
-public sealed class HookedBackend : IComputeBackend
+public class HookedBackend : IComputeBackend
 {
     public HookedBackend(IComputeBackend inner) => Inner = inner;
 

@@ -7,11 +7,12 @@ namespace InferenceServer.UnitTests.Engine;
 public sealed class EngineAllocationTests
 {
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task A_warm_decode_step_allocates_nothing(bool isMerged)
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public async Task A_warm_decode_step_allocates_nothing(bool isMerged, bool drawsByBackend)
     {
-        await using EngineHost host = await EngineHost.StartAsync();
+        await using EngineHost host = await EngineHost.StartAsync(new EngineHostOptions { DrawsByBackend = drawsByBackend });
         if (isMerged)
         {
             await host.Engine.MergeAsync(EngineHost.Id("lora-1"));

@@ -25,7 +25,8 @@ internal sealed class EngineHost : IAsyncDisposable
 
     private EngineHost(EngineHostOptions options)
     {
-        Backend = new HookedBackend(new CpuBackend(new CpuOptions { ThreadCount = 1 }));
+        CpuBackend machine = new(new CpuOptions { ThreadCount = 1 });
+        Backend = options.DrawsByBackend ? new DrawingBackend(machine) : new HookedBackend(machine);
         _model = LanguageModel.Load(
             Path.Combine(s_folder.Value, "model"),
             Backend,

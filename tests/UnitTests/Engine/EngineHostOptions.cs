@@ -17,5 +17,8 @@ internal sealed record EngineHostOptions
 
     public WeightFormat Weights { get; init; } = WeightFormat.F32;
 
+    /// <summary>Whether the backend draws the tokens.</summary>
+    public bool DrawsByBackend { get; init; }
+
     public TimeProvider? Time { get; init; }
 }

@@ -148,10 +148,12 @@ public sealed class EngineIsolationTests
         Assert.Equal(0, host.Engine.Snapshot().KvBlocksUsed);
     }
 
-    [Fact]
-    public async Task Logits_that_are_no_numbers_fail_only_their_own_request()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Logits_that_are_no_numbers_fail_only_their_own_request(bool drawsByBackend)
     {
-        await using EngineHost host = await EngineHost.StartAsync();
+        await using EngineHost host = await EngineHost.StartAsync(new EngineHostOptions { DrawsByBackend = drawsByBackend });
         int vocabulary = host.Transformer.Config.VocabularySize;
         int row = -1;
         host.Backend.OnBeginStep = step =>

@@ -1,6 +1,7 @@
 using InferenceServer.Engine.Errors;
 using InferenceServer.Engine.Requests;
 using InferenceServer.Engine.Sampling;
+using InferenceServer.Tensors.Sampling;
 using Xunit;
 
 namespace InferenceServer.UnitTests.Engine.Sampling;

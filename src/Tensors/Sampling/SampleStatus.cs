@@ -1,4 +1,4 @@
-namespace InferenceServer.Engine.Sampling;
+namespace InferenceServer.Tensors.Sampling;
 
 /// <summary>Whether a token could be drawn.</summary>
 public enum SampleStatus
