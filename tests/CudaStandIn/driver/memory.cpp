@@ -137,6 +137,7 @@ void check_red_zone(uint64_t first, const Range& range)
 {
     if (!fibers::is_red(reinterpret_cast<char*>(first) + range.bytes, round_up(range.bytes, Alignment) - range.bytes))
     {
+        fibers::fill_red(reinterpret_cast<char*>(first) + range.bytes, round_up(range.bytes, Alignment) - range.bytes);   // said once
         char text[160];
         snprintf(text, sizeof text, "illegal address: written behind the end of device memory of %zu bytes at %#lx", range.bytes, first);
         throw std::runtime_error(text);

@@ -28,7 +28,18 @@ enum Result : int
 };
 
 // After one of these every call of the context fails with the same code.
-inline bool is_sticky(int code) { return code == IllegalAddress || code == LaunchTimeout || (code >= AssertFailed && code <= LaunchFailed && code != 712 && code != 713); }
+inline bool is_sticky(int code)
+{
+    for (const int sticky : {46, 214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 999})
+    {
+        if (code == sticky)
+        {
+            return true;
+        }
+    }
+
+    return false;
+}
 
 const char* name_of(int code);
 }

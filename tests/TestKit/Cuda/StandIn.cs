@@ -61,7 +61,7 @@ public static unsafe class StandIn
     /// <summary>Makes the n-th call of a kind from now on fail; 1 is the next.</summary>
     /// <param name="call">Which calls.</param>
     /// <param name="nth">Counted from 1; 0 takes it back.</param>
-    /// <param name="code">CUresult. 700, 702, 710, 714 to 719 make every later call fail with the same code until <see cref="Reset"/>.</param>
+    /// <param name="code">CUresult. 700, 702, 710, 714 to 719 and the like make every later call fail with the same code until <see cref="Reset"/>.</param>
     public static void Fail(DriverCall call, long nth, int code) =>
         ((delegate* unmanaged<int, long, int, void>)Export("standin_inject"))((int)call, nth, code);
 

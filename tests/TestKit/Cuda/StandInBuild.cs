@@ -74,7 +74,8 @@ internal sealed partial class StandInBuild
             yield return (Path.GetFileName(file), $"#include \"{file}\"\n", ["-Wall", "-Wextra", "-Werror"]);
         }
 
-        foreach (string file in Directory.GetFiles(_kernels, "*.cu").Order(StringComparer.Ordinal))
+        string[] kernels = [.. Directory.GetFiles(_kernels, "*.cu"), .. Directory.GetFiles(Path.Combine(_sources, "samples"), "*.cu")];
+        foreach (string file in kernels.Order(StringComparer.Ordinal))
         {
             foreach (string variant in Variants(File.ReadAllText(file)))
             {
