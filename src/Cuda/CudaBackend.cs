@@ -25,7 +25,9 @@ public sealed unsafe class CudaBackend : IComputeBackend
     private readonly HostCopies _copies;
     private readonly CudaOptions _options;
     private readonly bool _ownsMachine;
+    private readonly RetiredMemory _retired = new();
     private readonly ElementOperators _elements;
+    private readonly Add _add;
     private readonly RmsNorm _rmsNorm;
     private readonly LayerNorm _layerNorm;
     private bool _disposed;
@@ -40,7 +42,8 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _device.MakeCurrent();
         _context = new KernelContext(machine, new KernelQueue(beforeOperation), new StepTables(_device), new ScratchMemory(_device));
         _elements = new ElementOperators(_context);
-        _rmsNorm = new RmsNorm(_context);
+        _add = new Add(_context);
+        _rmsNorm = new RmsNorm(_context, _add);
         _layerNorm = new LayerNorm(_context);
     }
 
@@ -99,7 +102,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
 
     public DeviceBuffer Allocate(long byteCount, string label)
     {
-        CudaBuffer buffer = new(_device, byteCount, label);
+        CudaBuffer buffer = new(_device, byteCount, label, _retired);
         _copies.Clear(buffer);
         return buffer;
     }
@@ -124,6 +127,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
             _copies.ToHost(stream, CudaBuffer.AddressOf(source), source.Rows, source.Columns, source.RowStride, first);
         }
 
+        _retired.Free();
         _context.Scratch.FreeOutgrown();
         _context.Step.FreeOutgrown();
         GC.KeepAlive(source.Buffer);
@@ -191,7 +195,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
     public void Add(TensorView x, TensorView y)
     {
         OperationChecks.Add(x, y);
-        _elements.Add(x, y);
+        _add.Run(x, y);
     }
 
     public void Rope(RopeTable table, int headSize, TensorView x) => throw new NotSupportedException("Rope");
@@ -228,6 +232,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _disposed = true;
         _ = CudaDriver.SetCurrentContext(_device.Context);
         _context.Queue.Drop();
+        _retired.Free();
         _context.Step.Dispose();
         _context.Scratch.Dispose();
         _context.Queue.Dispose();

@@ -25,11 +25,7 @@ internal sealed unsafe class KernelModule : SafeHandle
         fixed (byte* first = ended)
         {
             int result = CudaDriver.LoadModule(out nint module, first, 2, options, values);
-            if (result != 0)
-            {
-                throw new CudaException(result, $"cuModuleLoadData of {file}: error {result} {Marshal.PtrToStringUTF8((nint)log)}");
-            }
-
+            CudaDriver.Check(result, $"cuModuleLoadData of {file} {Marshal.PtrToStringUTF8((nint)log)}");
             SetHandle(module);
         }
     }

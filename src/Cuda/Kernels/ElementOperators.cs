@@ -13,7 +13,6 @@ internal sealed class ElementOperators
 
     private readonly KernelContext _context;
     private readonly KernelFunction _scale;
-    private readonly KernelFunction _add;
     private readonly KernelFunction _addBias;
     private readonly KernelFunction _softCap;
     private readonly KernelFunction _activate;
@@ -25,7 +24,6 @@ internal sealed class ElementOperators
         _context = context;
         KernelModule module = context.Library["ElementOperators.cu"];
         _scale = module.Function("scale", Threads);
-        _add = module.Function("add", Threads);
         _addBias = module.Function("add_bias", Threads);
         _softCap = module.Function("soft_cap", Threads);
         _activate = module.Function("activation", Threads);
@@ -37,13 +35,6 @@ internal sealed class ElementOperators
     {
         RowCount rows = _context.Step.RowsOf(y.Rows);
         _context.Queue.Launch(_scale, Over(rows, y), factor, CudaBuffer.AddressOf(y), y.RowStride, y.Columns, rows.Pointer, rows.Rows);
-    }
-
-    public void Add(TensorView x, TensorView y)
-    {
-        RowCount rows = _context.Step.RowsOf(y.Rows);
-        _context.Queue.Launch(
-            _add, Over(rows, y), CudaBuffer.AddressOf(x), x.RowStride, CudaBuffer.AddressOf(y), y.RowStride, y.Columns, rows.Pointer, rows.Rows);
     }
 
     public void AddBias(DeviceBuffer bias, TensorView y)

@@ -13,6 +13,7 @@ internal sealed class KernelQueue : IDisposable
     private readonly StepGraphs _graphs = new();
     private readonly CudaStream _stream = new();
     private readonly Action? _beforeOperation;
+    private PostponedLaunch? _postponed;
     private bool _isGathering;
 
     /// <param name="beforeOperation">Called before each launch; null for nothing.</param>
@@ -28,6 +29,26 @@ internal sealed class KernelQueue : IDisposable
         _isGathering = true;
     }
 
+    /// <summary>Keeps an operation back until the next one is known.</summary>
+    public void Postpone(PostponedLaunch launch)
+    {
+        LaunchPostponed();
+        _postponed = launch;
+    }
+
+    /// <summary>Takes back an operation that waits; the caller does it.</summary>
+    /// <returns>Whether it waits: nothing came after it.</returns>
+    public bool TryTake(PostponedLaunch launch)
+    {
+        if (_postponed != launch)
+        {
+            return false;
+        }
+
+        _postponed = null;
+        return true;
+    }
+
     /// <summary>Launches a kernel after all earlier ones; an empty grid launches nothing.</summary>
     /// <param name="function">The kernel.</param>
     /// <param name="grid">Its blocks.</param>
@@ -36,6 +57,7 @@ internal sealed class KernelQueue : IDisposable
     /// </param>
     public void Launch(KernelFunction function, Grid grid, params ReadOnlySpan<KernelArgument> arguments)
     {
+        LaunchPostponed();
         if (grid.IsEmpty)
         {
             return;
@@ -62,6 +84,7 @@ internal sealed class KernelQueue : IDisposable
     /// <summary>Launches what was gathered.</summary>
     public void Flush()
     {
+        LaunchPostponed();
         _isGathering = false;
         if (_gathered.IsEmpty)
         {
@@ -89,6 +112,7 @@ internal sealed class KernelQueue : IDisposable
     public void Drop()
     {
         _isGathering = false;
+        _postponed = null;
         _gathered.Clear();
         _stream.Finish();
     }
@@ -97,5 +121,13 @@ internal sealed class KernelQueue : IDisposable
     {
         _graphs.Dispose();
         _stream.Dispose();
+    }
+
+    /// <summary>Launches the operation that waits, if there is one.</summary>
+    public void LaunchPostponed()
+    {
+        PostponedLaunch? launch = _postponed;
+        _postponed = null;
+        launch?.Launch();
     }
 }

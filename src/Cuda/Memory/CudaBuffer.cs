@@ -8,13 +8,19 @@ namespace InferenceServer.Cuda.Memory;
 internal sealed class CudaBuffer : DeviceBuffer
 {
     private readonly CudaDevice _device;
+    private readonly RetiredMemory? _retired;
     private ulong _address;
 
+    /// <param name="device">Where.</param>
+    /// <param name="byteCount">Size.</param>
+    /// <param name="label">What it is for.</param>
+    /// <param name="retired">Takes the memory in the end, where launches that name it may not have gone out yet; null to free it at once.</param>
     /// <exception cref="DeviceMemoryException">The device has too little free memory.</exception>
-    public CudaBuffer(CudaDevice device, long byteCount, string label)
+    public CudaBuffer(CudaDevice device, long byteCount, string label, RetiredMemory? retired = null)
         : base(byteCount, label)
     {
         _device = device;
+        _retired = retired;
         device.MakeCurrent();
         int result = CudaDriver.Allocate(out _address, (nuint)Math.Max(byteCount, 1));
         if (result == CudaDriver.OutOfMemory)
@@ -43,13 +49,19 @@ internal sealed class CudaBuffer : DeviceBuffer
     protected override void Dispose(bool disposing)
     {
         ulong address = Interlocked.Exchange(ref _address, 0);
-        if (address != 0)
+        if (address == 0 || _device.Context == 0)
         {
             // Without the context the memory is gone too.
-            if (_device.Context != 0 && CudaDriver.SetCurrentContext(_device.Context) == 0)
-            {
-                _ = CudaDriver.Free(address);
-            }
+            return;
+        }
+
+        if (_retired is not null)
+        {
+            _retired.Add(address);
+        }
+        else if (CudaDriver.SetCurrentContext(_device.Context) == 0)
+        {
+            _ = CudaDriver.Free(address);
         }
     }
 }
