@@ -1,5 +1,6 @@
 #include "memory.h"
 #include <cstring>
+#include <deque>
 #include <map>
 #include <stdexcept>
 #include <sys/mman.h>
@@ -16,6 +17,7 @@ namespace
 constexpr size_t PageBytes = 4096, GuardBytes = 1 << 20;
 constexpr size_t Alignment = 256;               // what cuMemAlloc promises, and no more
 constexpr size_t PoisonFileBytes = 16 << 20;
+constexpr size_t QuarantineLength = 1000;
 
 struct Range
 {
@@ -144,10 +146,19 @@ void check_red_zone(uint64_t first, const Range& range)
     }
 }
 
+// The addresses stay nobody's for a while, so that a use after the free meets no other allocation.
 void release(std::map<uint64_t, Range>& ranges, std::map<uint64_t, Range>::iterator at)
 {
-    munmap(at->second.mapping, at->second.mappedBytes);
+    static std::deque<Range> quarantine;
+    const Range range = at->second;
     ranges.erase(at);
+    mmap(range.mapping, range.mappedBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    quarantine.push_back(range);
+    if (quarantine.size() > QuarantineLength)
+    {
+        munmap(quarantine.front().mapping, quarantine.front().mappedBytes);
+        quarantine.pop_front();
+    }
 }
 }
 
