@@ -87,6 +87,8 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
     /// <summary>Bits of the vectors in use.</summary>
     internal int VectorBits => _operations.VectorBits;
 
+    public long? FreeMemory => null;
+
     public DeviceBuffer Allocate(long byteCount, string label) => new CpuBuffer(byteCount, label, _hugePages);
 
     public void Write(ReadOnlySpan<float> source, DeviceBuffer target)

@@ -100,6 +100,8 @@ public sealed unsafe class CudaBackend : IComputeBackend
     /// </param>
     public CudaBackend CreateView(Action? beforeOperation = null) => new(_machine, ownsMachine: false, beforeOperation);
 
+    public long? FreeMemory => _device.Memory.Free;
+
     public DeviceBuffer Allocate(long byteCount, string label)
     {
         CudaBuffer buffer = new(_device, byteCount, label, _retired);

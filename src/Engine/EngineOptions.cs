@@ -7,12 +7,16 @@ public sealed class EngineOptions
 {
     public const string SectionName = "Engine";
 
+    /// <summary>What the KV cache takes of host memory where nobody says how much.</summary>
+    public const long DefaultHostBytes = 512L << 20;
+
     /// <summary>
-    /// Device bytes for the KV cache. Default 512 MiB: at 32 layers with 8 key/value heads of 128 elements that is 2048 tokens in f32; a
-    /// small model has room for dozens of conversations.
+    /// Bytes for the KV cache. Null (the default): in host memory 512 MiB, at 32 layers with 8 key/value heads of 128 elements 2048 tokens in
+    /// f32; on a device with memory of its own seven tenths of what weights and the adapters' budget leave free. The rest is for merged
+    /// weights, training and what operations need between their kernels.
     /// </summary>
     [Range(1, long.MaxValue)]
-    public long KvCacheBytes { get; set; } = 512L << 20;
+    public long? KvCacheBytes { get; set; }
 
     /// <summary>KV blocks in place of <see cref="KvCacheBytes"/>; null to take as many as fit into the bytes.</summary>
     [Range(1, int.MaxValue)]

@@ -73,7 +73,7 @@ public sealed class InferenceEngine : IAsyncDisposable
         _schedulerOptions = scheduler;
         _time = time ?? TimeProvider.System;
         _logger = logger ?? (ILogger)NullLogger.Instance;
-        _blockCount = CountBlocks(model, options, scheduler);
+        _blockCount = CountBlocks(model, backend, adapters, options, scheduler);
         _preparer = new RequestPreparer(model, checked(_blockCount * scheduler.KvBlockSize));
         _metrics = new EngineMetrics(Snapshot, options.MaxReportedAdapters);
         _runner = new ModelRunner(model.Transformer, backend, scheduler, _blockCount);
@@ -314,7 +314,8 @@ public sealed class InferenceEngine : IAsyncDisposable
         }
     }
 
-    private static int CountBlocks(LanguageModel model, EngineOptions options, SchedulerOptions scheduler)
+    private static int CountBlocks(
+        LanguageModel model, IComputeBackend backend, AdapterAccess adapters, EngineOptions options, SchedulerOptions scheduler)
     {
         if (options.KvBlocks is int blocks)
         {
@@ -324,15 +325,21 @@ public sealed class InferenceEngine : IAsyncDisposable
         long blockBytes = model.Transformer.KvShape(1, scheduler.KvBlockSize).BytesPerBlock;
         long blocksEach = (model.Transformer.MaxModelLength + scheduler.KvBlockSize - 1) / scheduler.KvBlockSize;
         long usable = scheduler.MaxRunningSequences * blocksEach;
-        long count = options.KvCacheBytes / blockBytes;
-        return count switch
+        long bytes = options.KvCacheBytes
+            ?? (backend.FreeMemory is long free ? Math.Max(0, free - adapters.DeviceBudgetBytes) / 10 * 7 : EngineOptions.DefaultHostBytes);
+        long count = bytes / blockBytes;
+        if (count == 0)
         {
-            0 => throw new ArgumentException($"{nameof(EngineOptions.KvCacheBytes)} {options.KvCacheBytes} is less than one KV block of {blockBytes} bytes"),
+            throw new ArgumentException(
+                $"{nameof(EngineOptions.KvCacheBytes)} {bytes} is less than one KV block of {blockBytes} bytes"
+                + (options.KvCacheBytes is null && backend.FreeMemory is long left
+                    ? $": the device has {left} bytes free beside the weights, and the adapters' budget is {adapters.DeviceBudgetBytes}"
+                    : ""));
+        }
 
-            // A small model would never fill the bytes: what all running sequences can use at full length is enough. Block and token
-            // numbers are ints.
-            _ => (int)Math.Min(Math.Min(count, usable), int.MaxValue / 2 / scheduler.KvBlockSize),
-        };
+        // A small model would never fill the bytes: what all running sequences can use at full length is enough. Block and token
+        // numbers are ints.
+        return (int)Math.Min(Math.Min(count, usable), int.MaxValue / 2 / scheduler.KvBlockSize);
     }
 
     private static void CheckFits(LanguageModel model, SchedulerOptions scheduler)

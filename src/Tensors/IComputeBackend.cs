@@ -18,7 +18,11 @@ public interface IComputeBackend : IDisposable
     /// <summary>The device and what was chosen on it, in one line for the start-up log.</summary>
     string Description { get; }
 
+    /// <summary>Bytes that are free now in a memory of the device's own; null where it shares the host's.</summary>
+    long? FreeMemory { get; }
+
     /// <summary>Takes zeroed device memory.</summary>
+    /// <exception cref="DeviceMemoryException">There is too little.</exception>
     DeviceBuffer Allocate(long byteCount, string label);
 
     /// <summary>Copies from host memory into a buffer.</summary>

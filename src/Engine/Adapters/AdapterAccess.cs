@@ -45,6 +45,9 @@ public sealed class AdapterAccess
         _format = format;
     }
 
+    /// <summary>Most that adapters take of the device.</summary>
+    internal long DeviceBudgetBytes => _deviceBudgetBytes;
+
     /// <summary>How matrices are kept on the device.</summary>
     internal WeightFormat Format => _format;
 

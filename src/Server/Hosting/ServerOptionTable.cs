@@ -52,7 +52,7 @@ internal static class ServerOptionTable
             "Most requests that wait before new ones are refused (default: 1024).", ServerOptionKind.Count),
         new("max-batch-tokens", "Scheduler:MaxBatchTokens", "N", "Most tokens of one step (default: 512).", ServerOptionKind.Count),
         new("kv-memory", "Engine:KvCacheBytes", "SIZE",
-            "Memory for keys and values (default: 512MiB, or what all running sequences can use).", ServerOptionKind.Size),
+            "Memory for keys and values (default: 512MiB of host memory, 70 % of what is left free of a GPU's; never more than all running sequences can use).", ServerOptionKind.Size),
         new("adapter-host-memory", "AdapterCache:HostBudgetBytes", "SIZE",
             "Host memory for parsed adapters (default: 4GiB).", ServerOptionKind.Size),
         new("adapter-device-memory", "AdapterCache:DeviceBudgetBytes", "SIZE",

@@ -36,6 +36,8 @@ internal sealed class RecordingBackend : IComputeBackend
 
     private StepInputs Step => _step ?? throw new InvalidOperationException("no step has begun");
 
+    public long? FreeMemory => _inner.FreeMemory;
+
     public DeviceBuffer Allocate(long byteCount, string label)
     {
         DeviceBuffer buffer = _inner.Allocate(byteCount, label);

@@ -25,6 +25,8 @@ internal sealed class TimedBackend : IComputeBackend
         return taken;
     }
 
+    public long? FreeMemory => _inner.FreeMemory;
+
     public DeviceBuffer Allocate(long byteCount, string label) => _inner.Allocate(byteCount, label);
 
     public void Write(ReadOnlySpan<float> source, DeviceBuffer target) => _inner.Write(source, target);

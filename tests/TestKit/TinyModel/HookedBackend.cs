@@ -57,6 +57,8 @@ public class HookedBackend : IComputeBackend
         return Inner.CreateAdapter(weights, format);
     }
 
+    public long? FreeMemory => Inner.FreeMemory;
+
     public DeviceBuffer Allocate(long byteCount, string label) => Inner.Allocate(byteCount, label);
 
     public void Write(ReadOnlySpan<float> source, DeviceBuffer target) => Inner.Write(source, target);
@@ -108,5 +110,9 @@ public class HookedBackend : IComputeBackend
 
     public void SoftCap(float cap, TensorView y) => Inner.SoftCap(cap, y);
 
-    public void Dispose() => Inner.Dispose();
+    public void Dispose()
+    {
+        Inner.Dispose();
+        GC.SuppressFinalize(this);
+    }
 }
