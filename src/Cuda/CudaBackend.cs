@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using InferenceServer.Cuda.Devices;
 using InferenceServer.Cuda.Interop;
+using InferenceServer.Cuda.KeyValues;
 using InferenceServer.Cuda.Kernels;
 using InferenceServer.Cuda.Launching;
 using InferenceServer.Cuda.Memory;
@@ -30,6 +31,9 @@ public sealed unsafe class CudaBackend : IComputeBackend
     private readonly Add _add;
     private readonly RmsNorm _rmsNorm;
     private readonly LayerNorm _layerNorm;
+    private readonly Rope _rope;
+    private readonly StoreKv _storeKv;
+    private readonly PagedAttention _attention;
     private bool _disposed;
 
     private CudaBackend(CudaMachine machine, bool ownsMachine, Action? beforeOperation)
@@ -45,6 +49,9 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _add = new Add(_context);
         _rmsNorm = new RmsNorm(_context, _add);
         _layerNorm = new LayerNorm(_context);
+        _rope = new Rope(_context);
+        _storeKv = new StoreKv(_context);
+        _attention = new PagedAttention(_context);
     }
 
     public string Name => "cuda";
@@ -144,9 +151,14 @@ public sealed unsafe class CudaBackend : IComputeBackend
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => throw new NotSupportedException("CreateAdapter");
 
-    public WeightFormat KeyValueFormat => WeightFormat.F32;
+    public WeightFormat KeyValueFormat => _options.KeyValues;
 
-    public KvCache CreateKvCache(KvCacheShape shape) => throw new NotSupportedException("CreateKvCache");
+    public KvCache CreateKvCache(KvCacheShape shape)
+    {
+        CudaKvCache cache = new(_device, shape);
+        _copies.Clear(cache.Buffer);
+        return cache;
+    }
 
     public void BeginStep(StepInputs step)
     {
@@ -200,12 +212,23 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _add.Run(x, y);
     }
 
-    public void Rope(RopeTable table, int headSize, TensorView x) => throw new NotSupportedException("Rope");
+    public void Rope(RopeTable table, int headSize, TensorView x)
+    {
+        OperationChecks.Rope(_context.Step.Inputs, table, headSize, _context.Step.MaxPosition, x);
+        _rope.Run(table, headSize, x);
+    }
 
-    public void StoreKv(TensorView k, TensorView v, KvCache cache, int layer) => throw new NotSupportedException("StoreKv");
+    public void StoreKv(TensorView k, TensorView v, KvCache cache, int layer)
+    {
+        OperationChecks.StoreKv(_context.Step.Inputs, k, v, cache, layer);
+        _storeKv.Run(k, v, CudaKvCache.Of(cache), layer);
+    }
 
-    public void PagedAttention(TensorView q, KvCache cache, int layer, AttentionParameters parameters, TensorView y) =>
-        throw new NotSupportedException("PagedAttention");
+    public void PagedAttention(TensorView q, KvCache cache, int layer, AttentionParameters parameters, TensorView y)
+    {
+        OperationChecks.PagedAttention(_context.Step.Inputs, q, cache, layer, parameters, y);
+        _attention.Run(q, CudaKvCache.Of(cache), layer, parameters, y);
+    }
 
     public void GatedActivation(TensorView x, Activation activation, TensorView y)
     {

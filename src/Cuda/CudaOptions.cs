@@ -1,3 +1,5 @@
+using InferenceServer.Tensors;
+
 namespace InferenceServer.Cuda;
 
 /// <summary>How the CUDA backend uses the device.</summary>
@@ -32,4 +34,10 @@ public sealed class CudaOptions
 
     /// <summary>How products are formed: Auto (the default), or Exact.</summary>
     public CudaProducts Products { get; set; }
+
+    /// <summary>
+    /// How keys and values are kept: BF16 (the default), or F32 for twice the memory and slower attention, to compare exactly with another
+    /// backend.
+    /// </summary>
+    public WeightFormat KeyValues { get; set; } = WeightFormat.BF16;
 }

@@ -3,6 +3,7 @@
 // Rules that keep every kernel testable without a GPU:
 // - shared memory only by SHARED_ARRAY and SHARED_DYN, inline PTX only in this file;
 // - entry points are extern "C" __global__ functions with pointers, ints and floats as parameters;
+// - a condition that keeps something out (a causal mask, the end of a row) stands in MASK();
 // - a kernel whose grid covers more rows than there are reads their number with row_count().
 #pragma once
 #ifdef CPU_SHIM
@@ -10,6 +11,7 @@
 #else
 #define SHARED_ARRAY(T, name, n) __shared__ __align__(16) T name[n]
 #define SHARED_DYN(T, name) extern __shared__ __align__(16) unsigned char dynamic_shared[]; T* name = reinterpret_cast<T*>(dynamic_shared)
+#define MASK(condition) (condition)
 #endif
 
 typedef unsigned int u32;
@@ -135,5 +137,14 @@ __device__ __forceinline__ void cp_async_wait_all() {
   shim_cp_wait_all();
 #else
   asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
+// Waits until all but the last `left` committed groups of copies are done.
+template <int left> __device__ __forceinline__ void cp_async_wait_group() {
+#ifdef CPU_SHIM
+  shim_cp_wait_group(left);
+#else
+  asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
 #endif
 }

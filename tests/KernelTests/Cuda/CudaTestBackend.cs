@@ -1,4 +1,5 @@
 using InferenceServer.Cuda;
+using InferenceServer.Tensors;
 using InferenceServer.TestKit.Cuda;
 
 namespace InferenceServer.KernelTests.Cuda;
@@ -9,9 +10,11 @@ internal static class CudaTestBackend
     /// <summary>Makes a backend; the stand-in is built if it was not.</summary>
     /// <param name="products">Exact by default: a row's result must not depend on the others'.</param>
     /// <param name="graphs">Whether steps of decodes are captured.</param>
-    public static CudaBackend Create(CudaProducts products = CudaProducts.Exact, bool graphs = true)
+    /// <param name="keyValues">How the KV cache is kept.</param>
+    public static CudaBackend Create(
+        CudaProducts products = CudaProducts.Exact, bool graphs = true, WeightFormat keyValues = WeightFormat.BF16)
     {
-        CudaOptions options = new() { LibraryPath = StandIn.Folder, Products = products, Graphs = graphs };
+        CudaOptions options = new() { LibraryPath = StandIn.Folder, Products = products, Graphs = graphs, KeyValues = keyValues };
         return CudaBackend.TryCreate(options, out CudaBackend? backend, out string reason)
             ? backend
             : throw new InvalidOperationException($"the stand-in has no device: {reason}");

@@ -1,0 +1,28 @@
+// The paged KV cache as kernels see it; CudaKvCache.cs. A layer is [blocks][keys, values][K][B][head_stride].
+#pragma once
+#include "common.cuh"
+
+// One kv head of one sequence: element 0 of the key at a position. Its value lies K * B * head_stride elements further.
+struct PagedHead {
+  const int* blocks;
+  int block_size;
+  int head_stride;
+  i64 page_stride;
+  i64 first;
+
+  __device__ __forceinline__ PagedHead(const int* sequence_blocks, int kv_heads, int head, int block_size_, int head_stride_)
+      : blocks(sequence_blocks), block_size(block_size_), head_stride(head_stride_),
+        page_stride(2ll * kv_heads * block_size_ * head_stride_), first((i64)head * block_size_ * head_stride_) {}
+
+  __device__ __forceinline__ i64 at(int position) const {
+    const int page = position / block_size;
+    return blocks[page] * page_stride + first + (i64)(position - page * block_size) * head_stride;
+  }
+
+  __device__ __forceinline__ i64 values() const { return page_stride >> 1; }
+};
+
+// The KV blocks of the sequence that a row belongs to; StepTable.Sequences.
+__device__ __forceinline__ const int* blocks_of(const int* row_sequences, const int* sequences, const int* blocks, int row) {
+  return blocks + sequences[4 * row_sequences[row] + 3];
+}
