@@ -2,8 +2,8 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using InferenceServer.Cuda.Devices;
 using InferenceServer.Cuda.Interop;
-using InferenceServer.Cuda.KeyValues;
 using InferenceServer.Cuda.Kernels;
+using InferenceServer.Cuda.KeyValues;
 using InferenceServer.Cuda.Launching;
 using InferenceServer.Cuda.Memory;
 using InferenceServer.Cuda.Steps;
@@ -155,7 +155,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
 
     public KvCache CreateKvCache(KvCacheShape shape)
     {
-        CudaKvCache cache = new(_device, shape);
+        CudaKvCache cache = new(_device, shape, _retired);
         _copies.Clear(cache.Buffer);
         return cache;
     }

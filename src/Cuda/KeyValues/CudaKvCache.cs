@@ -13,9 +13,12 @@ internal sealed class CudaKvCache : KvCache
     private readonly CudaBuffer _buffer;
 
     /// <summary>Allocates the cache; its memory is not cleared, see <see cref="Buffer"/>.</summary>
+    /// <param name="device">The device.</param>
+    /// <param name="shape">Its geometry.</param>
+    /// <param name="retired">Takes the memory when the cache is disposed.</param>
     /// <exception cref="ArgumentException">The shape has a number below 1, an odd head size, or a quantised format.</exception>
     /// <exception cref="DeviceMemoryException">The device has too little free memory.</exception>
-    public CudaKvCache(CudaDevice device, KvCacheShape shape)
+    public CudaKvCache(CudaDevice device, KvCacheShape shape, RetiredMemory retired)
         : base(shape)
     {
         if (shape.Layers < 1 || shape.Blocks < 1 || shape.BlockSize < 1 || shape.KvHeads < 1 || shape.HeadSize < 1)
@@ -36,7 +39,7 @@ internal sealed class CudaKvCache : KvCache
         int piece = 16 / ElementBytes;
         HeadStride = (shape.HeadSize + piece - 1) / piece * piece;
         PageStride = 2L * shape.KvHeads * shape.BlockSize * HeadStride;
-        _buffer = new CudaBuffer(device, PageStride * shape.Blocks * shape.Layers * ElementBytes, "KV cache");
+        _buffer = new CudaBuffer(device, PageStride * shape.Blocks * shape.Layers * ElementBytes, "KV cache", retired);
     }
 
     /// <summary>The memory. It must be zeroed once: what lies between heads is read and must be no NaN.</summary>
