@@ -15,6 +15,7 @@ namespace
 {
 // Odd in pages and in cache lines, so that equal offsets in the stacks of different fibers fall into different cache sets.
 constexpr size_t StackBytes = (64 << 10) + 4096 + 192;
+constexpr size_t SlabLength = 128;
 constexpr uint64_t Canary = 0x5ca1ab1edeadbea7ull;
 
 void fiber_main()
@@ -107,17 +108,7 @@ void Block::begin()
 {
     const dim3 size = geometry.blockSize;
     const int count = int(size.x * size.y * size.z);
-    if (stackCount < size_t(count))
-    {
-        if (stacks)
-        {
-            munmap(stacks, stackCount * StackBytes);
-        }
-
-        stackCount = size_t(count);
-        stacks = static_cast<char*>(mmap(nullptr, stackCount * StackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    }
-
+    freeStacks = allStacks;                         // a block that failed has left its threads in the middle
     fibers.resize(size_t(count));
     warps.resize(size_t(count + 31) / 32);
     for (Warp& warp : warps)
@@ -143,8 +134,7 @@ void Block::begin()
         fiber.committed.clear();
         fiber.issued.clear();
         warps[fiber.warp].alive |= 1u << fiber.lane;
-        memcpy(stacks + i * StackBytes, &Canary, sizeof Canary);
-        fiber.stackPointer = first_stack_pointer(stacks + (i + 1) * StackBytes, &fiber_main);
+        fiber.stack = nullptr;
     }
 
     for (Warp& warp : warps)
@@ -175,15 +165,57 @@ void Block::run(shim::Invoker k, void** a, const shim::Geometry& g, size_t dynam
 
     schedule_until_all_ended();
     check_shared();
-    check_stacks();
+}
+
+char* Block::take_stack()
+{
+    if (freeStacks.empty())
+    {
+        const size_t used = allStacks.size() % SlabLength;
+        if (used == 0)
+        {
+            void* slab = mmap(nullptr, SlabLength * StackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            if (slab == MAP_FAILED)
+            {
+                throw std::runtime_error("no memory for stacks");
+            }
+
+            slabs.push_back(static_cast<char*>(slab));
+        }
+
+        allStacks.push_back(slabs.back() + used * StackBytes);
+        memcpy(allStacks.back(), &Canary, sizeof Canary);
+        return allStacks.back();
+    }
+
+    char* stack = freeStacks.back();
+    freeStacks.pop_back();
+    return stack;
 }
 
 bool Block::run_lane(int warp, int lane)
 {
     Fiber& fiber = fibers[warp * 32 + lane];
+    if (!fiber.stack)
+    {
+        fiber.stack = take_stack();
+        fiber.stackPointer = first_stack_pointer(fiber.stack + StackBytes, &fiber_main);
+    }
+
     shim::current = &fiber;
     standin_switch(&schedulerStack, fiber.stackPointer);
     shim::current = nullptr;
+    if (fiber.state == State::Ended)
+    {
+        if (memcmp(fiber.stack, &Canary, sizeof Canary) != 0)
+        {
+            memcpy(fiber.stack, &Canary, sizeof Canary);
+            error = "used more than 64 KiB of stack";
+        }
+
+        freeStacks.push_back(fiber.stack);
+    }
+
     if (!error.empty())
     {
         fail_with_place(error.c_str(), warp * 32 + lane);
@@ -287,17 +319,6 @@ void Block::check_shared()
     }
 }
 
-void Block::check_stacks()
-{
-    for (size_t i = 0; i < fibers.size(); i++)
-    {
-        if (memcmp(stacks + i * StackBytes, &Canary, sizeof Canary) != 0)
-        {
-            fail_with_place("used more than 64 KiB of stack", int(i));
-        }
-    }
-}
-
 void Block::fail_with_place(const char* what, int thread)
 {
     const dim3 b = geometry.blockIndex;
@@ -321,9 +342,9 @@ Block::~Block()
     }
 
     free_guarded(dynamicShared);
-    if (stacks)
+    for (char* slab : slabs)
     {
-        munmap(stacks, stackCount * StackBytes);
+        munmap(slab, SlabLength * StackBytes);
     }
 }
 }

@@ -23,19 +23,19 @@ struct PendingCopy
 struct Fiber : shim::Thread
 {
     void* stackPointer;
+    char* stack;                                        // null before the first run and after the end
     State state;
     unsigned mask;                                      // of the warp operation it waits at
     std::vector<std::vector<PendingCopy>> committed;    // cp.async groups in flight, oldest first
     std::vector<PendingCopy> issued;                    // and what is not in a group yet
 };
 
-// The lanes that meet under one mask. Two buffers: a lane may still read the last operation's results when another deposits for the next.
+// The lanes that meet under one mask.
 struct Meeting
 {
     unsigned mask = 0, arrived = 0;
     int parity = 0;
     const char* operation = nullptr;
-    alignas(16) char deposits[2][32 * shim::SlotBytes];
 };
 
 struct Warp
@@ -44,6 +44,9 @@ struct Warp
 
     unsigned ready, alive;                              // lanes
     Meeting meetings[MeetingCount];
+
+    // Two for each meeting: a lane may still read the last operation's results when another deposits for the next.
+    alignas(64) char deposits[MeetingCount][2][32 * shim::SlotBytes];
 };
 
 struct SharedArray
@@ -70,8 +73,8 @@ struct Block
     char* dynamicShared = nullptr;
     size_t dynamicBytes = 0, staticBytes = 0;
 
-    char* stacks = nullptr;
-    size_t stackCount = 0;
+    std::vector<char*> freeStacks;                      // the last one used on top: a thread that never waits leaves it warm for the next
+    std::vector<char*> allStacks, slabs;
     void* schedulerStack = nullptr;
     std::string error;
 
@@ -87,8 +90,8 @@ private:
     void schedule_until_all_ended();
     bool sweep_warp(int warp, bool backward);
     bool run_lane(int warp, int lane);
+    char* take_stack();
     void check_shared();
-    void check_stacks();
     [[noreturn]] void fail_with_place(const char* what, int thread);
 };
 

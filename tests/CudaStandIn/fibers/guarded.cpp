@@ -19,9 +19,16 @@ void fill_red(char* from, size_t bytes)
 
 bool is_red(const char* from, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++)
+    static const auto pattern = []
     {
-        if (static_cast<unsigned char>(from[i]) != red_byte(from + i))
+        struct { alignas(2) char bytes[RedZone + 2]; } p;
+        fill_red(p.bytes, sizeof p.bytes);
+        return p;
+    }();
+    for (size_t done = 0; done < bytes; done += RedZone)
+    {
+        const size_t part = bytes - done < RedZone ? bytes - done : RedZone;
+        if (memcmp(from + done, pattern.bytes + (reinterpret_cast<size_t>(from) & 1), part) != 0)
         {
             return false;
         }
@@ -49,6 +56,11 @@ void free_guarded(char* memory)
 
 long damage_of_guard(const char* memory, size_t bytes)
 {
+    if (is_red(memory - RedZone, RedZone) && is_red(memory + bytes, RedZone))
+    {
+        return 0;
+    }
+
     for (size_t i = 0; i < RedZone; i++)
     {
         if (!is_red(memory - 1 - i, 1))

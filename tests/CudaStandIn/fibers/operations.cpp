@@ -80,12 +80,12 @@ shim::Deposits shim::exchange(unsigned mask, const void* value, size_t bytes, co
     {
         meeting.operation = operation;
     }
-    else if (strcmp(meeting.operation, operation) != 0)
+    else if (meeting.operation != operation && strcmp(meeting.operation, operation) != 0)
     {
         fail("lanes of one warp meet in different operations: %s and %s", meeting.operation, operation);
     }
 
-    const Deposits all{meeting.deposits[meeting.parity]};
+    const Deposits all{warp.deposits[&meeting - warp.meetings][meeting.parity]};
     memcpy(all.base + fiber->lane * SlotBytes, value, bytes);
     meeting.arrived |= bit;
     if (combine && (meeting.arrived & warp.alive) == (meeting.mask & warp.alive))
