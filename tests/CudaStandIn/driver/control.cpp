@@ -21,6 +21,7 @@ API void standin_reset()
     s.detail.clear();
     s.schedule = fibers::Schedule::LaneOrder;
     s.order = Order::AtOnce;
+    s.totalBytes = DefaultMemoryBytes;
     for (Injection& injection : s.injections)
     {
         injection = {};

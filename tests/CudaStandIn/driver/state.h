@@ -47,6 +47,8 @@ struct Injection
     int code = 0;
 };
 
+constexpr uint64_t DefaultMemoryBytes = 256ull << 20;
+
 struct State
 {
     std::recursive_mutex gate;
@@ -59,7 +61,7 @@ struct State
     Order order = Order::AtOnce;
     fibers::Random random{1};
     fibers::Schedule schedule = fibers::Schedule::LaneOrder;
-    uint64_t totalBytes = 256ull << 20;
+    uint64_t totalBytes = DefaultMemoryBytes;
     int architecture = 90;
 
     State();
