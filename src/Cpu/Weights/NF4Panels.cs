@@ -1,4 +1,3 @@
-using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using InferenceServer.Cpu.Kernels;
@@ -62,26 +61,12 @@ internal sealed unsafe class NF4Panels : QuantizedPanels
     public override void Finish(NativeBlock block)
     {
         float[] scales = _scales!;
-        double sum = 0;
-        foreach (float scale in scales)
+        DynamicByte.Round(scales);
+        for (int i = 0; i < scales.Length; i++)
         {
-            sum += scale;
-        }
-
-        float mean = (float)(sum / scales.Length);
-        for (int first = 0; first < scales.Length; first += DynamicByte.GroupSize)
-        {
-            Span<float> own = scales.AsSpan(first, Math.Min(DynamicByte.GroupSize, scales.Length - first));
-            TensorPrimitives.Subtract(own, mean, own);
-            float largest = Math.Abs(TensorPrimitives.MaxMagnitude(own));
-            for (int i = 0; i < own.Length; i++)
-            {
-                // Two roundings, as in the definition.
-                int row = Math.DivRem(first + i, BlockCount, out int scaleBlock);
-                byte* panel = block.Pointer + (row / PanelLayout.Width * PanelBytes);
-                float value = DynamicByte.Values[DynamicByte.Encode(largest == 0 ? 0 : own[i] / largest)] * largest;
-                Scales(panel)[(scaleBlock * PanelLayout.Width) + (row % PanelLayout.Width)] = value + mean;
-            }
+            int row = Math.DivRem(i, BlockCount, out int scaleBlock);
+            byte* panel = block.Pointer + (row / PanelLayout.Width * PanelBytes);
+            Scales(panel)[(scaleBlock * PanelLayout.Width) + (row % PanelLayout.Width)] = scales[i];
         }
 
         _scales = null;

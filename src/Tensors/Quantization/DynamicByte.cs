@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+
 namespace InferenceServer.Tensors.Quantization;
 
 /// <summary>
@@ -45,6 +47,31 @@ public static class DynamicByte
         }
 
         return (byte)low;
+    }
+
+    /// <summary>Gives a matrix's scales the values that their own quantisation leaves them.</summary>
+    /// <param name="scales">All of them, in the order of their blocks (row-major).</param>
+    public static void Round(Span<float> scales)
+    {
+        double sum = 0;
+        foreach (float scale in scales)
+        {
+            sum += scale;
+        }
+
+        float mean = (float)(sum / scales.Length);
+        for (int first = 0; first < scales.Length; first += GroupSize)
+        {
+            Span<float> own = scales.Slice(first, Math.Min(GroupSize, scales.Length - first));
+            TensorPrimitives.Subtract(own, mean, own);
+            float largest = Math.Abs(TensorPrimitives.MaxMagnitude(own));
+            for (int i = 0; i < own.Length; i++)
+            {
+                // Two roundings, as in the definition.
+                float value = Values[Encode(largest == 0 ? 0 : own[i] / largest)] * largest;
+                own[i] = value + mean;
+            }
+        }
     }
 
     private static float[] CreateValues()
