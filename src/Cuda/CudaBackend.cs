@@ -6,7 +6,9 @@ using InferenceServer.Cuda.Kernels;
 using InferenceServer.Cuda.KeyValues;
 using InferenceServer.Cuda.Launching;
 using InferenceServer.Cuda.Memory;
+using InferenceServer.Cuda.Products;
 using InferenceServer.Cuda.Steps;
+using InferenceServer.Cuda.Weights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 using InferenceServer.Tensors.Steps;
@@ -34,6 +36,8 @@ public sealed unsafe class CudaBackend : IComputeBackend
     private readonly Rope _rope;
     private readonly StoreKv _storeKv;
     private readonly PagedAttention _attention;
+    private readonly GatherRows _gatherRows;
+    private readonly WeightProducts _products;
     private bool _disposed;
 
     private CudaBackend(CudaMachine machine, bool ownsMachine, Action? beforeOperation)
@@ -52,6 +56,8 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _rope = new Rope(_context);
         _storeKv = new StoreKv(_context);
         _attention = new PagedAttention(_context);
+        _gatherRows = new GatherRows(_context);
+        _products = new WeightProducts(_context);
     }
 
     public string Name => "cuda";
@@ -143,11 +149,16 @@ public sealed unsafe class CudaBackend : IComputeBackend
     }
 
     public WeightMatrix CreateMatrix(int rows, int columns, WeightFormat format, string label, WeightRowReader reader) =>
-        throw new NotSupportedException("CreateMatrix");
+        CudaWeightMatrix.Pack(_machine, rows, columns, format, label, reader);
 
-    public void ReadMatrix(WeightMatrix matrix, int firstRow, Span<float> destination) => throw new NotSupportedException("ReadMatrix");
+    public void ReadMatrix(WeightMatrix matrix, int firstRow, Span<float> destination)
+    {
+        OperationChecks.ReadMatrix(matrix, firstRow, destination);
+        CudaWeightMatrix.Of(matrix).ReadRows(firstRow, destination);
+        GC.KeepAlive(matrix);
+    }
 
-    public bool AreIdentical(WeightMatrix left, WeightMatrix right) => throw new NotSupportedException("AreIdentical");
+    public bool AreIdentical(WeightMatrix left, WeightMatrix right) => CudaWeightMatrix.Of(left).HasSameBits(CudaWeightMatrix.Of(right));
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => throw new NotSupportedException("CreateAdapter");
 
@@ -171,9 +182,18 @@ public sealed unsafe class CudaBackend : IComputeBackend
         }
     }
 
-    public void Embed(WeightMatrix table, TensorView y) => throw new NotSupportedException("Embed");
+    public void Embed(WeightMatrix table, TensorView y)
+    {
+        (int max, int min) = _context.Step.TokenRange;
+        OperationChecks.Embed(_context.Step.Inputs, table, min, max, y);
+        _gatherRows.Run(CudaWeightMatrix.Of(table), StepTable.Tokens, y, add: false);
+    }
 
-    public void AddPositions(WeightMatrix table, TensorView y) => throw new NotSupportedException("AddPositions");
+    public void AddPositions(WeightMatrix table, TensorView y)
+    {
+        OperationChecks.AddPositions(_context.Step.Inputs, table, _context.Step.MaxPosition, y);
+        _gatherRows.Run(CudaWeightMatrix.Of(table), StepTable.Positions, y, add: true);
+    }
 
     public void ApplyEmbeddingAdapters(int module, TensorView y) => throw new NotSupportedException("ApplyEmbeddingAdapters");
 
@@ -191,7 +211,11 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _layerNorm.Run(x, weight, bias, epsilon, y);
     }
 
-    public void MatMul(TensorView x, WeightMatrix weight, TensorView y) => throw new NotSupportedException("MatMul");
+    public void MatMul(TensorView x, WeightMatrix weight, TensorView y)
+    {
+        OperationChecks.MatMul(x, weight, y);
+        _products.Run(x, CudaWeightMatrix.Of(weight), y);
+    }
 
     public void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y) =>
         throw new NotSupportedException("ApplyAdapters");
@@ -258,6 +282,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _ = CudaDriver.SetCurrentContext(_device.Context);
         _context.Queue.Drop();
         _retired.Free();
+        _products.Dispose();
         _context.Step.Dispose();
         _context.Scratch.Dispose();
         _context.Queue.Dispose();

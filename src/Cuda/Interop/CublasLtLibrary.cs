@@ -11,6 +11,10 @@ internal static unsafe partial class CublasLtLibrary
     public const int TransposeA = 3;
     public const int TransposeB = 4;
     public const int MaxWorkspaceBytes = 1;
+    public const int MinAlignmentA = 5;
+    public const int MinAlignmentB = 6;
+    public const int MinAlignmentC = 7;
+    public const int MinAlignmentD = 8;
     public const int Transposed = 1;
     public const int NotTransposed = 0;
 

@@ -1,0 +1,49 @@
+// y[t] = table[index[t]], or added to y. Grid: (pieces of 256 columns, rows). `stride` counts elements of a row, of quantised tables records.
+#include "quantized.cuh"
+
+struct F32Table {
+  static __device__ __forceinline__ float at(const u8* weights, const u8*, int stride, int row, int column) {
+    return reinterpret_cast<const float*>(weights)[(i64)row * stride + column];
+  }
+};
+
+struct BF16Table {
+  static __device__ __forceinline__ float at(const u8* weights, const u8*, int stride, int row, int column) {
+    return widen(reinterpret_cast<const bf16*>(weights)[(i64)row * stride + column]);
+  }
+};
+
+struct Int8Table {
+  static __device__ __forceinline__ float at(const u8* weights, const u8* scales, int stride, int row, int column) {
+    return int8_weight(weights, scales, stride, row, column);
+  }
+};
+
+struct NF4Table {
+  static __device__ __forceinline__ float at(const u8* weights, const u8* scales, int stride, int row, int column) {
+    return nf4_weight(weights, scales, stride, row, column);
+  }
+};
+
+template <class Table>
+__device__ __forceinline__ void gather(
+    const u8* weights, const u8* scales, int stride, const int* index, int add, float* y, int y_stride, int columns, const int* rows_pointer,
+    int rows) {
+  const int column = blockIdx.x * 256 + threadIdx.x, row = blockIdx.y;
+  if (column >= columns || row >= row_count(rows_pointer, rows)) return;
+  float* at = y + (i64)row * y_stride + column;
+  const float value = Table::at(weights, scales, stride, index[row], column);
+  *at = add ? *at + value : value;
+}
+
+#define GATHER(name, Table)                                                                                                              \
+  extern "C" __global__ void __launch_bounds__(256) name(                                                                                \
+      const u8* __restrict__ weights, const u8* __restrict__ scales, int stride, const int* __restrict__ index, int add, float* y,       \
+      int y_stride, int columns, const int* rows_pointer, int rows) {                                                                    \
+    gather<Table>(weights, scales, stride, index, add, y, y_stride, columns, rows_pointer, rows);                                        \
+  }
+
+GATHER(gather_f32, F32Table)
+GATHER(gather_bf16, BF16Table)
+GATHER(gather_int8, Int8Table)
+GATHER(gather_nf4, NF4Table)

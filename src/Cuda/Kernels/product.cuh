@@ -1,0 +1,188 @@
+// y = x w^T by tensor cores for few rows: bound by the weights' bytes. x is rounded to bf16.
+//
+// A block of 8 warps forms 128 outputs of 8 NT rows (grid x: outputs, z: rows) over a part of the inputs (grid y). Inputs are cut into
+// 2 * gridDim.y slices of whole records of 64; warps 0 to 3 add up the first slice of the block's part, 4 to 7 the second, each warp for 32
+// outputs. The block adds its two sums, and the last block of the same outputs adds those of all parts, in their order. Slices depend on the
+// matrix alone, and the sum of an output and a row within a slice on nothing else, so a row has the same bits whatever the other rows.
+//
+// Weights come through shared memory by cp.async, STAGES - 1 steps ahead, a step being STEP records of each slice; x by registers, one step
+// ahead, since views of x may begin at any float. Weights are the 16 x 16 operand (rows of it are outputs), x is the 16 x 8 one.
+//
+// A format W has: RECORD (bytes of 64 inputs of 128 outputs in shared memory, scales included); load() to start a step's copies;
+// WorkingBytes of shared memory of its own with prepare(); multiply() to add a record.
+#pragma once
+#include "quantized.cuh"
+
+#define BLOCK_OUTPUTS 128
+#define BLOCK_UNITS 8          // of 16 outputs
+#define GROUP_THREADS 128      // of a slice
+#define SUM_PITCH 132          // floats of a row of sums: rows 2t apart fall into other banks
+
+struct Weights {
+  const u8* weights;
+  const u8* scales;
+  int stride;    // elements of a row, or records of a unit
+  int outputs;
+  int inputs;
+};
+
+template <int NT> struct Sums { float of[2][NT][4]; };
+
+// x of a record as fragments: 2 halves of 32 inputs, NT tiles of 8 rows, 32 lanes of 4 words: two successive fragments of a lane.
+template <int NT> struct Fragments {
+  static const int BYTES = 2 * NT * 512;
+  static __device__ __forceinline__ uint4 at(const u8* record, int half, int tile) {
+    return *reinterpret_cast<const uint4*>(record + ((half * NT + tile) * 32 + (threadIdx.x & 31)) * 16);
+  }
+};
+
+// A slice's x of one step, on its way from global to shared memory. Item i of a thread is a pair of inputs of one row; half a warp has the 16
+// pairs of 32 inputs of one row, the other half those of the next row, which makes the writes free of bank conflicts.
+template <int NT, int STEP> struct Carried {
+  float2 pair[2 * STEP * NT];
+
+  __device__ __forceinline__ void load(const float* x, int x_stride, int rows, int inputs, int record, int end) {
+    const int thread = threadIdx.x & (GROUP_THREADS - 1);
+#pragma unroll
+    for (int i = 0; i < 2 * STEP * NT; i++) {
+      const int line = (i * GROUP_THREADS + thread) >> 4, row = line & (8 * NT - 1), half = line / (8 * NT);
+      const int k = record * 64 + half * 32 + (thread & 15) * 2;
+      const bool is_real = row < rows && record + half / 2 < end;
+      const float* at = x + (i64)row * x_stride + k;
+      pair[i].x = is_real && k < inputs ? at[0] : 0.f;
+      pair[i].y = is_real && k + 1 < inputs ? at[1] : 0.f;
+    }
+  }
+
+  __device__ __forceinline__ void store(u8* target) const {
+    const int thread = threadIdx.x & (GROUP_THREADS - 1), p = thread & 15;
+#pragma unroll
+    for (int i = 0; i < 2 * STEP * NT; i++) {
+      const int line = (i * GROUP_THREADS + thread) >> 4, row = line & (8 * NT - 1), half = line / (8 * NT);
+      const int word = ((half * NT + row / 8) * 32 + (row & 7) * 4 + (p & 3)) * 4 + (p >> 3) * 2 + ((p >> 2) & 1);
+      reinterpret_cast<u32*>(target)[word] = narrow2(pair[i].x, pair[i].y);
+    }
+  }
+};
+
+template <class W, int NT, int STEP, int STAGES>
+__device__ __forceinline__ void product(
+    const Weights w, const float* __restrict__ x, int x_stride, float* __restrict__ y, int y_stride, int slice, float* __restrict__ parts,
+    int* __restrict__ arrived, const int* rows_pointer, int rows) {
+  SHARED_DYN(u8, shared);
+  SHARED_ARRAY(int, is_last, 1);
+  const int STAGE_BYTES = 2 * STEP * W::RECORD, X_BYTES = 2 * STEP * Fragments<NT>::BYTES;
+  const int first_row = blockIdx.z * 8 * NT;
+  const int count = min(row_count(rows_pointer, rows) - first_row, 8 * NT);
+  if (count <= 0) return;
+
+  u8* stages = shared;
+  u8* fragments = shared + STAGES * STAGE_BYTES;
+  u8* working = fragments + 2 * X_BYTES;
+  const int group = threadIdx.x / GROUP_THREADS;
+  const int first_output = blockIdx.x * BLOCK_OUTPUTS;
+  const int records = (w.inputs + 63) >> 6;
+  const int begin = (blockIdx.y * 2 + group) * slice, end = min(begin + slice, records);
+  const int steps = (slice + STEP - 1) / STEP;
+  x += (i64)first_row * x_stride;
+
+#pragma unroll
+  for (int s = 0; s < STAGES - 1; s++) {
+    if (s < steps) W::template load<STEP>(stages + s * STAGE_BYTES + group * STEP * W::RECORD, w, first_output, begin + s * STEP, end);
+    cp_async_commit();
+  }
+
+  Carried<NT, STEP> carried;
+  carried.load(x, x_stride, count, w.inputs, begin, end);
+  W::prepare(working);
+  carried.store(fragments + group * STEP * Fragments<NT>::BYTES);
+  Sums<NT> sums;
+#pragma unroll
+  for (int m = 0; m < 2; m++)
+#pragma unroll
+    for (int n = 0; n < NT; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) sums.of[m][n][i] = 0.f;
+
+  int stage = 0;
+  for (int s = 0; s < steps; s++) {
+    // Behind the barrier this step's weights and x are there for all, and nobody reads those of the last step any more.
+    cp_async_wait_group<STAGES - 2>();
+    __syncthreads();
+    const int ahead = s + STAGES - 1, free_stage = stage == 0 ? STAGES - 1 : stage - 1;
+    if (ahead < steps) W::template load<STEP>(stages + free_stage * STAGE_BYTES + group * STEP * W::RECORD, w, first_output, begin + ahead * STEP, end);
+    cp_async_commit();
+    if (s + 1 < steps) carried.load(x, x_stride, count, w.inputs, begin + (s + 1) * STEP, end);
+    const u8* own = stages + stage * STAGE_BYTES + group * STEP * W::RECORD;
+    const u8* own_x = fragments + (s & 1) * X_BYTES + group * STEP * Fragments<NT>::BYTES;
+#pragma unroll
+    for (int r = 0; r < STEP; r++) {
+      if (begin + s * STEP + r < end) {
+        W::template multiply<NT>(own, STEP, r, own_x + r * Fragments<NT>::BYTES, working, first_output, w.outputs, count, sums);
+      }
+    }
+
+    if (s + 1 < steps) carried.store(fragments + ((s + 1) & 1) * X_BYTES + group * STEP * Fragments<NT>::BYTES);
+    stage = stage + 1 == STAGES ? 0 : stage + 1;
+  }
+
+  // The sums of both slices, [slice][row][output], where the weights were.
+  cp_async_wait_all();
+  __syncthreads();
+  float* totals = reinterpret_cast<float*>(shared);
+  const int lane = threadIdx.x & 31, warp = (threadIdx.x >> 5) & 3;
+#pragma unroll
+  for (int m = 0; m < 2; m++)
+#pragma unroll
+    for (int n = 0; n < NT; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int row = n * 8 + (lane & 3) * 2 + (i & 1), output = warp * 32 + m * 16 + (lane >> 2) + (i >> 1) * 8;
+        totals[(group * 8 * NT + row) * SUM_PITCH + output] = sums.of[m][n][i];
+      }
+  __syncthreads();
+
+  const int here = min(BLOCK_OUTPUTS, w.outputs - first_output);
+  const int output = threadIdx.x & (BLOCK_OUTPUTS - 1);
+  y += (i64)first_row * y_stride + first_output;
+  if (gridDim.y == 1) {
+    for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
+      if (output < here) y[(i64)row * y_stride + output] = totals[row * SUM_PITCH + output] + totals[(8 * NT + row) * SUM_PITCH + output];
+    }
+    return;
+  }
+
+  // [rows' tile][outputs' tile][part][row][output]
+  const int tile = blockIdx.z * gridDim.x + blockIdx.x;
+  const int part_size = 8 * NT * BLOCK_OUTPUTS;
+  float* all = parts + (i64)tile * gridDim.y * part_size;
+  for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
+    const float sum = totals[row * SUM_PITCH + output] + totals[(8 * NT + row) * SUM_PITCH + output];
+    __stcg(all + blockIdx.y * part_size + row * BLOCK_OUTPUTS + output, sum);
+  }
+
+  // CUDA C++ programming guide, "Memory Fence Functions": whoever counts last sees what the others wrote before they counted.
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) is_last[0] = atomicAdd(arrived + tile, 1) == (int)gridDim.y - 1;
+  __syncthreads();
+  if (!is_last[0]) return;
+  __threadfence();
+  for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
+    float sum = __ldcg(all + row * BLOCK_OUTPUTS + output);
+    for (int part = 1; part < (int)gridDim.y; part++) sum += __ldcg(all + part * part_size + row * BLOCK_OUTPUTS + output);
+    if (output < here) y[(i64)row * y_stride + output] = sum;
+  }
+
+  // For the next launch.
+  if (threadIdx.x == 0) arrived[tile] = 0;
+}
+
+#define PRODUCT(name, W, NT, STEP, STAGES, BLOCKS)                                                                                        \
+  extern "C" __global__ void __launch_bounds__(256, BLOCKS) name(                                                                         \
+      const u8* __restrict__ weights, const u8* __restrict__ scales, int stride, const float* __restrict__ x, int x_stride,               \
+      float* __restrict__ y, int y_stride, int outputs, int inputs, int slice, float* __restrict__ parts, int* __restrict__ arrived,      \
+      const int* rows_pointer, int rows) {                                                                                                \
+    product<W, NT, STEP, STAGES>(                                                                                                         \
+        Weights{weights, scales, stride, outputs, inputs}, x, x_stride, y, y_stride, slice, parts, arrived, rows_pointer, rows);          \
+  }
