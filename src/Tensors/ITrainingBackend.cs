@@ -10,6 +10,9 @@ namespace InferenceServer.Tensors;
 /// </summary>
 public interface ITrainingBackend : IDisposable
 {
+    /// <summary>The label of a row that <see cref="CrossEntropy"/> leaves out.</summary>
+    const int IgnoredLabel = -100;
+
     /// <summary><c>y = x</c>, same shapes.</summary>
     void Copy(TensorView x, TensorView y);
 
@@ -111,7 +114,7 @@ public interface ITrainingBackend : IDisposable
 
     /// <summary>Cross-entropy of each row against its label, and its gradient <c>dlogits = factor (softmax(logits) - onehot(label))</c>.</summary>
     /// <param name="logits"><c>[rows, V]</c>.</param>
-    /// <param name="labels">A label for each row; -100 leaves the row out: no loss, no gradient.</param>
+    /// <param name="labels">A label for each row; <see cref="IgnoredLabel"/> leaves the row out: no loss, no gradient.</param>
     /// <param name="factor">Weight of a row, usually one over the number of labelled rows.</param>
     /// <param name="dlogits">Overwritten.</param>
     /// <returns>The sum of <c>-log softmax(logits)[label]</c> over the labelled rows, not multiplied by the factor.</returns>

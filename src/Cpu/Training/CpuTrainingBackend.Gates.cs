@@ -2,7 +2,6 @@ using System.Numerics.Tensors;
 using InferenceServer.Cpu.Kernels;
 using InferenceServer.Cpu.Memory;
 using InferenceServer.Tensors;
-using InferenceServer.Tensors.Adapters;
 
 namespace InferenceServer.Cpu.Training;
 
@@ -11,13 +10,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector>
 {
     public void GateSoftmax(TensorView x, TensorView? bias, float temperature, int topK, TensorView y)
     {
-        RequireSame(x, y, nameof(GateSoftmax));
-        Require(
-            x.Columns <= RankGate.MaxBlocks && topK >= 1 && topK <= x.Columns && (bias is null || (bias.Value.Rows == 1 && bias.Value.Columns == x.Columns)),
-            nameof(GateSoftmax),
-            x,
-            bias ?? x,
-            y);
+        TrainingOperationChecks.GateSoftmax(x, bias, topK, y);
         Rows scores = new(x);
         Rows weights = new(y);
         float* added = bias is { } row ? CpuBuffer.PointerOf(row) : null;
@@ -31,8 +24,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector>
 
     public void GateSoftmaxBackward(TensorView y, float temperature, TensorView dy, TensorView dx)
     {
-        RequireSame(y, dy, nameof(GateSoftmaxBackward));
-        RequireSame(y, dx, nameof(GateSoftmaxBackward));
+        TrainingOperationChecks.GateSoftmaxBackward(y, dy, dx);
         Rows weights = new(y);
         Rows gradients = new(dy);
         Rows results = new(dx);
@@ -58,8 +50,8 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector>
 
     public void ScaleBlocks(TensorView x, TensorView factors, ReadOnlySpan<int> sizes, TensorView y)
     {
-        RequireSame(x, y, nameof(ScaleBlocks));
-        RequireBlocks(x, factors, sizes, nameof(ScaleBlocks));
+        TrainingOperationChecks.Same(x, y, nameof(ScaleBlocks));
+        TrainingOperationChecks.Blocks(x, factors, sizes, nameof(ScaleBlocks));
         Rows from = new(x);
         Rows weights = new(factors);
         Rows to = new(y);
@@ -79,8 +71,8 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector>
 
     public void BlockProducts(TensorView x, TensorView z, ReadOnlySpan<int> sizes, TensorView y)
     {
-        RequireSame(x, z, nameof(BlockProducts));
-        RequireBlocks(x, y, sizes, nameof(BlockProducts));
+        TrainingOperationChecks.Same(x, z, nameof(BlockProducts));
+        TrainingOperationChecks.Blocks(x, y, sizes, nameof(BlockProducts));
         Rows left = new(x);
         Rows right = new(z);
         Rows sums = new(y);
@@ -96,17 +88,5 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector>
         }
 
         KeepAlive(x, z, y);
-    }
-
-    // The blocks must fill the row: their sizes are what keeps the loops above inside it.
-    private static void RequireBlocks(TensorView x, TensorView factors, ReadOnlySpan<int> sizes, string operation)
-    {
-        long columns = 0;
-        foreach (int size in sizes)
-        {
-            columns += size < 0 ? int.MaxValue : size;
-        }
-
-        Require(columns == x.Columns && factors.Rows == x.Rows && factors.Columns == sizes.Length, operation, x, factors, x);
     }
 }

@@ -67,7 +67,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void Copy(TensorView x, TensorView y)
     {
-        RequireSame(x, y, nameof(Copy));
+        TrainingOperationChecks.Same(x, y, nameof(Copy));
         _move.Run(new Rows(x), new Rows(y), x.Rows, x.Columns);
         KeepAlive(x, y);
     }
@@ -80,7 +80,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void AddScaled(float factor, TensorView x, TensorView y)
     {
-        RequireSame(x, y, nameof(AddScaled));
+        TrainingOperationChecks.Same(x, y, nameof(AddScaled));
         Rows from = new(x);
         _addScaled.Run(new AddScaledOperator<TSimd, TVector>(factor), from, from, from, new Rows(y), y.Rows, y.Columns);
         KeepAlive(x, y);
@@ -88,21 +88,21 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void MultiplyTransposed(float factor, TensorView x, TensorView w, TensorView y, bool add)
     {
-        Require(x.Rows == y.Rows && x.Columns == w.Columns && y.Columns == w.Rows, nameof(MultiplyTransposed), x, w, y);
+        TrainingOperationChecks.MultiplyTransposed(x, w, y);
         _gemm.Run(factor, GemmSource.Of(x), GemmSource.Transposed(w), new Rows(y), x.Rows, w.Rows, x.Columns, add);
         KeepAlive(x, w, y);
     }
 
     public void Multiply(float factor, TensorView x, TensorView w, TensorView y, bool add)
     {
-        Require(x.Rows == y.Rows && x.Columns == w.Rows && y.Columns == w.Columns, nameof(Multiply), x, w, y);
+        TrainingOperationChecks.Multiply(x, w, y);
         _gemm.Run(factor, GemmSource.Of(x), GemmSource.Of(w), new Rows(y), x.Rows, w.Columns, x.Columns, add);
         KeepAlive(x, w, y);
     }
 
     public void AddTransposedProduct(float factor, TensorView x, TensorView z, TensorView y)
     {
-        Require(x.Rows == z.Rows && x.Columns == y.Rows && z.Columns == y.Columns, nameof(AddTransposedProduct), x, z, y);
+        TrainingOperationChecks.AddTransposedProduct(x, z, y);
         if (y.Columns <= NarrowColumns && y.Rows > y.Columns)
         {
             _gemm.RunNarrow(factor, x, z, new Rows(y));
@@ -117,7 +117,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void MatMulBackward(TensorView dy, WeightMatrix weight, TensorView dx)
     {
-        Require(dy.Rows == dx.Rows && dy.Columns == weight.Rows && dx.Columns == weight.Columns, nameof(MatMulBackward), dy, dy, dx);
+        TrainingOperationChecks.MatMulBackward(dy, weight, dx);
         _gemm.Run(
             1f,
             GemmSource.Of(dy),
@@ -133,8 +133,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void ScaleColumns(TensorView x, TensorView factors, TensorView y, bool add)
     {
-        RequireSame(x, y, nameof(ScaleColumns));
-        Require(factors.Rows == 1 && factors.Columns == x.Columns, nameof(ScaleColumns), x, factors, y);
+        TrainingOperationChecks.ScaleColumns(x, factors, y);
         Rows from = new(x);
         _product.Run(
             new ProductOperator<TSimd, TVector>(add),
@@ -149,24 +148,18 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void AddColumnSums(TensorView x, TensorView? z, TensorView sums)
     {
-        Require(
-            sums.Rows == 1 && sums.Columns == x.Columns && (z is null || (z.Value.Rows == x.Rows && z.Value.Columns == x.Columns)),
-            nameof(AddColumnSums),
-            x,
-            z ?? x,
-            sums);
+        TrainingOperationChecks.AddColumnSums(x, z, sums);
         _columnSums.Run(new Rows(x), z is { } other ? new Rows(other) : null, null, CpuBuffer.PointerOf(sums), x.Rows, x.Columns);
         KeepAlive(x, z ?? x, sums);
     }
 
     public void GatherRows(TensorView table, ReadOnlySpan<int> rows, TensorView y)
     {
-        Require(rows.Length == y.Rows && table.Columns == y.Columns, nameof(GatherRows), table, table, y);
+        TrainingOperationChecks.IndexedRows(table, rows, y, nameof(GatherRows));
         Rows from = new(table);
         Rows to = new(y);
         for (int i = 0; i < rows.Length; i++)
         {
-            RequireIndex(rows[i], table.Rows, nameof(GatherRows));
             new ReadOnlySpan<float>(from.At(rows[i]), y.Columns).CopyTo(new Span<float>(to.At(i), y.Columns));
         }
 
@@ -175,12 +168,11 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void ScatterRows(TensorView dy, ReadOnlySpan<int> rows, TensorView dtable)
     {
-        Require(rows.Length == dy.Rows && dtable.Columns == dy.Columns, nameof(ScatterRows), dy, dy, dtable);
+        TrainingOperationChecks.IndexedRows(dtable, rows, dy, nameof(ScatterRows));
         Rows from = new(dy);
         Rows to = new(dtable);
         for (int i = 0; i < rows.Length; i++)
         {
-            RequireIndex(rows[i], dtable.Rows, nameof(ScatterRows));
             Span<float> sum = new(to.At(rows[i]), dy.Columns);
             TensorPrimitives.Add(sum, new ReadOnlySpan<float>(from.At(i), dy.Columns), sum);
         }
@@ -190,12 +182,11 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void GatherColumns(TensorView table, ReadOnlySpan<int> columns, TensorView y)
     {
-        Require(columns.Length == y.Rows && table.Rows == y.Columns, nameof(GatherColumns), table, table, y);
+        TrainingOperationChecks.IndexedColumns(table, columns, y, nameof(GatherColumns));
         Rows from = new(table);
         Rows to = new(y);
         for (int i = 0; i < columns.Length; i++)
         {
-            RequireIndex(columns[i], table.Columns, nameof(GatherColumns));
             float* row = to.At(i);
             for (int r = 0; r < table.Rows; r++)
             {
@@ -208,12 +199,11 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void ScatterColumns(TensorView dy, ReadOnlySpan<int> columns, TensorView dtable)
     {
-        Require(columns.Length == dy.Rows && dtable.Rows == dy.Columns, nameof(ScatterColumns), dy, dy, dtable);
+        TrainingOperationChecks.IndexedColumns(dtable, columns, dy, nameof(ScatterColumns));
         Rows from = new(dy);
         Rows to = new(dtable);
         for (int i = 0; i < columns.Length; i++)
         {
-            RequireIndex(columns[i], dtable.Columns, nameof(ScatterColumns));
             float* row = from.At(i);
             for (int r = 0; r < dtable.Rows; r++)
             {
@@ -227,8 +217,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
     public void RmsNormBackward(
         TensorView x, DeviceBuffer weight, float offset, float epsilon, TensorView dy, TensorView dx, TensorView? dweight)
     {
-        RequireSame(x, dy, nameof(RmsNormBackward));
-        RequireSame(x, dx, nameof(RmsNormBackward));
+        TrainingOperationChecks.NormBackward(x, dy, dx, dweight, null, nameof(RmsNormBackward));
         Rows input = new(x);
         Rows gradient = new(dy);
         _rmsNorm.FindFactors(input, epsilon, x.Rows, x.Columns);
@@ -252,8 +241,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
     public void LayerNormBackward(
         TensorView x, DeviceBuffer weight, float epsilon, TensorView dy, TensorView dx, TensorView? dweight, TensorView? dbias)
     {
-        RequireSame(x, dy, nameof(LayerNormBackward));
-        RequireSame(x, dx, nameof(LayerNormBackward));
+        TrainingOperationChecks.NormBackward(x, dy, dx, dweight, dbias, nameof(LayerNormBackward));
         Rows input = new(x);
         Rows gradient = new(dy);
         _layerNorm.Normalise(input, epsilon, x.Rows, x.Columns);
@@ -276,12 +264,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void RopeBackward(RopeTable table, int headSize, ReadOnlySpan<int> positions, TensorView dx)
     {
-        Require(positions.Length == dx.Rows && dx.Columns % headSize == 0, nameof(RopeBackward), dx, dx, dx);
-        foreach (int position in positions)
-        {
-            RequireIndex(position, table.MaxPositions, nameof(RopeBackward));
-        }
-
+        TrainingOperationChecks.RopeBackward(table, headSize, positions, dx);
         _rope.Run(
             new Rows(dx),
             CpuBuffer.Of(table.Cos).Pointer,
@@ -305,25 +288,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
         TensorView dk,
         TensorView dv)
     {
-        RequireSame(q, dy, nameof(AttentionBackward));
-        RequireSame(q, dq, nameof(AttentionBackward));
-        RequireSame(k, v, nameof(AttentionBackward));
-        RequireSame(k, dk, nameof(AttentionBackward));
-        RequireSame(v, dv, nameof(AttentionBackward));
-        Require(
-            q.Rows == k.Rows && q.Columns == parameters.Heads * parameters.HeadSize && k.Columns == parameters.KvHeads * parameters.HeadSize,
-            nameof(AttentionBackward),
-            q,
-            k,
-            dy);
-        foreach (StepSequence sequence in sequences)
-        {
-            if (sequence.FirstPosition != 0 || sequence.FirstRow < 0 || sequence.FirstRow + sequence.RowCount > q.Rows)
-            {
-                throw new ArgumentException($"AttentionBackward: {sequence} is not a whole sequence within {q.Rows} rows");
-            }
-        }
-
+        TrainingOperationChecks.AttentionBackward(q, k, v, sequences, parameters, dy, dq, dk, dv);
         _attention.Run(
             new Rows(q), new Rows(k), new Rows(v), sequences, parameters, new Rows(dy), new Rows(dq), new Rows(dk), new Rows(dv));
         KeepAlive(q, k, v);
@@ -333,8 +298,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void GatedActivationBackward(TensorView x, Activation activation, TensorView dy, TensorView dx)
     {
-        RequireSame(x, dx, nameof(GatedActivationBackward));
-        Require(x.Rows == dy.Rows && x.Columns == 2 * dy.Columns, nameof(GatedActivationBackward), x, dy, dx);
+        TrainingOperationChecks.GatedActivationBackward(x, dy, dx);
         int width = dy.Columns;
         Rows gates = new(x);
         Rows values = new(x.SliceColumns(width, width));
@@ -360,7 +324,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void ActivationBackward(TensorView x, Activation activation, TensorView dy)
     {
-        RequireSame(x, dy, nameof(ActivationBackward));
+        TrainingOperationChecks.Same(x, dy, nameof(ActivationBackward));
         Rows input = new(x);
         _activation.Run(
             new ActivationBackwardOperator<TSimd, TVector>(activation, ActivationGradient.Plain),
@@ -375,7 +339,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void SoftCapBackward(TensorView y, float cap, TensorView dy)
     {
-        RequireSame(y, dy, nameof(SoftCapBackward));
+        TrainingOperationChecks.Same(y, dy, nameof(SoftCapBackward));
         Rows output = new(y);
         _softCap.Run(new SoftCapBackwardOperator<TSimd, TVector>(cap), output, output, output, new Rows(dy), y.Rows, y.Columns);
         KeepAlive(y, dy);
@@ -383,16 +347,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public double CrossEntropy(TensorView logits, ReadOnlySpan<int> labels, float factor, TensorView dlogits)
     {
-        RequireSame(logits, dlogits, nameof(CrossEntropy));
-        Require(labels.Length == logits.Rows, nameof(CrossEntropy), logits, logits, dlogits);
-        foreach (int label in labels)
-        {
-            if (label != Training.CrossEntropy.Ignored)
-            {
-                RequireIndex(label, logits.Columns, nameof(CrossEntropy));
-            }
-        }
-
+        TrainingOperationChecks.CrossEntropy(logits, labels, dlogits);
         double loss = _crossEntropy.Run(new Rows(logits), labels, factor, new Rows(dlogits), logits.Columns);
         KeepAlive(logits, dlogits);
         return loss;
@@ -400,12 +355,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void Dropout(TensorView x, float rate, ulong seed, TensorView y, bool add)
     {
-        RequireSame(x, y, nameof(Dropout));
-        if (rate is not (>= 0 and < 1))
-        {
-            throw new ArgumentException($"Dropout: rate {rate} is not from 0 to below 1");
-        }
-
+        TrainingOperationChecks.Dropout(x, rate, y);
         _dropout.Run(new Rows(x), rate, seed, new Rows(y), x.Rows, x.Columns, add);
         KeepAlive(x, y);
     }
@@ -424,13 +374,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void AdaptedRowNorms(WeightMatrix weight, int firstRow, TensorView a, TensorView b, float factor, TensorView norms)
     {
-        Require(
-            a.Columns == weight.Columns && a.Rows == b.Columns && norms.Rows == 1 && norms.Columns == b.Rows && firstRow >= 0
-                && firstRow + b.Rows <= weight.Rows,
-            nameof(AdaptedRowNorms),
-            a,
-            b,
-            norms);
+        TrainingOperationChecks.AdaptedRowNorms(weight, firstRow, a, b, norms);
         _rowNorms.Run(CpuWeightMatrix.Of(weight), firstRow, new Rows(a), new Rows(b), a.Rows, factor, CpuBuffer.PointerOf(norms), b.Rows);
         KeepAlive(a, b, norms);
         GC.KeepAlive(weight);
@@ -438,10 +382,7 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
 
     public void Adam(AdamStep step, TensorView gradient, TensorView first, TensorView second, TensorView value)
     {
-        RequireSame(value, gradient, nameof(Adam));
-        RequireSame(value, first, nameof(Adam));
-        RequireSame(value, second, nameof(Adam));
-        Require(IsDense(value) && IsDense(gradient) && IsDense(first) && IsDense(second), nameof(Adam), value, gradient, first);
+        TrainingOperationChecks.Adam(gradient, first, second, value);
         _adam.Run(
             step,
             CpuBuffer.PointerOf(gradient),
@@ -451,27 +392,6 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
             (long)value.Rows * value.Columns);
         KeepAlive(gradient, first, second);
         GC.KeepAlive(value.Buffer);
-    }
-
-    private static bool IsDense(TensorView view) => view.RowStride == view.Columns || view.Rows <= 1;
-
-    private static void Require(bool condition, string operation, TensorView x, TensorView w, TensorView y)
-    {
-        if (!condition)
-        {
-            throw new ArgumentException($"{operation}: [{x.Rows}, {x.Columns}] with [{w.Rows}, {w.Columns}] into [{y.Rows}, {y.Columns}]");
-        }
-    }
-
-    private static void RequireSame(TensorView x, TensorView y, string operation) =>
-        Require(x.Rows == y.Rows && x.Columns == y.Columns, operation, x, x, y);
-
-    private static void RequireIndex(int index, int count, string operation)
-    {
-        if ((uint)index >= (uint)count)
-        {
-            throw new ArgumentException($"{operation}: index {index} is not below {count}");
-        }
     }
 
     // Raw pointers do not keep their owner alive: an unreferenced buffer could be finalized in the middle of an operation.

@@ -1,6 +1,7 @@
 using System.Numerics.Tensors;
 using InferenceServer.Cpu.Kernels;
 using InferenceServer.Cpu.Threading;
+using InferenceServer.Tensors;
 
 namespace InferenceServer.Cpu.Training;
 
@@ -10,9 +11,6 @@ namespace InferenceServer.Cpu.Training;
 /// </summary>
 internal sealed unsafe class CrossEntropy : ParallelJob
 {
-    /// <summary>The label of a row that is left out.</summary>
-    public const int Ignored = -100;
-
     private const long SerialLimit = 1 << 14;
 
     private readonly WorkerPool _pool;
@@ -54,7 +52,7 @@ internal sealed unsafe class CrossEntropy : ParallelJob
         Span<float> gradient = new(_gradient.At(item), _columns);
         int label = _labels[item];
         _losses[item] = 0;
-        if (label == Ignored)
+        if (label == ITrainingBackend.IgnoredLabel)
         {
             gradient.Clear();
             return;
