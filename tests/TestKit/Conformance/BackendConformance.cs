@@ -11,7 +11,7 @@ public abstract class BackendConformance : IDisposable
     /// <summary>The backend under test, with two threads where it has threads.</summary>
     protected IComputeBackend Backend { get; }
 
-    public void Dispose()
+    public virtual void Dispose()
     {
         Backend.Dispose();
         GC.SuppressFinalize(this);

@@ -74,7 +74,7 @@ internal sealed partial class StandInBuild
             yield return (Path.GetFileName(file), $"#include \"{file}\"\n", ["-Wall", "-Wextra", "-Werror"]);
         }
 
-        string[] kernels = [.. Directory.GetFiles(_kernels, "*.cu"), .. Directory.GetFiles(Path.Combine(_sources, "samples"), "*.cu")];
+        string[] kernels = [.. Directory.GetFiles(_kernels, "*.cu", SearchOption.AllDirectories), .. Directory.GetFiles(Path.Combine(_sources, "samples"), "*.cu")];
         foreach (string file in kernels.Order(StringComparer.Ordinal))
         {
             foreach (string variant in Variants(File.ReadAllText(file)))
@@ -143,7 +143,7 @@ internal sealed partial class StandInBuild
     private string TextsBehind(string unit) => string.Concat(
         Include().Matches(unit).Select(match => match.Groups[1].Value).Where(Path.IsPathRooted)
             .Concat(Directory.GetFiles(_sources, "*.h", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
-            .Concat(unit.Contains("SHIM_KERNEL", StringComparison.Ordinal) ? Directory.GetFiles(_kernels, "*.cuh").Order(StringComparer.Ordinal) : [])
+            .Concat(unit.Contains("SHIM_KERNEL", StringComparison.Ordinal) ? Directory.GetFiles(_kernels, "*.cuh", SearchOption.AllDirectories).Order(StringComparer.Ordinal) : [])
             .Select(File.ReadAllText));
 
     /// <summary>The sets of macros that a file says it is compiled with, in the form "A=1 B=2"; one empty set where it says nothing.</summary>

@@ -1,0 +1,63 @@
+using InferenceServer.Cuda.Compilation;
+using InferenceServer.Cuda.Devices;
+using InferenceServer.Cuda.Interop;
+using InferenceServer.Cuda.Launching;
+using InferenceServer.Cuda.Memory;
+using InferenceServer.Tensors;
+
+namespace InferenceServer.Cuda.Kernels.Training;
+
+/// <summary>Launches Totals.cu and reads what it makes: the only operations of training that wait for the device.</summary>
+internal sealed unsafe class Totals : IDisposable
+{
+    private const int Threads = 256;
+
+    private readonly KernelContext _context;
+    private readonly KernelFunction _squares;
+    private readonly KernelFunction _add;
+    private readonly KernelFunction _lengths;
+    private readonly PinnedBuffer _result = new(sizeof(double));
+
+    public Totals(KernelContext context)
+    {
+        _context = context;
+        KernelModule module = context.Library["Totals.cu"];
+        _squares = module.Function("squares_of_pieces", Threads);
+        _add = module.Function("add_pieces", Threads);
+        _lengths = module.Function("row_lengths", Threads);
+    }
+
+    /// <summary>Sum of all squares.</summary>
+    public double Squares(TensorView x)
+    {
+        ElementGrid grid = ElementGrid.Over(x, x);
+        if (grid.Grid.IsEmpty)
+        {
+            return 0;
+        }
+
+        ulong partial = _context.Scratch.Take("squares", (long)grid.Grid.X * sizeof(double));
+        _context.Queue.Launch(_squares, grid.Grid, CudaBuffer.AddressOf(x), x.RowStride, partial, (ulong)grid.Columns, grid.Pieces);
+        return Read(partial, grid.Grid.X);
+    }
+
+    /// <summary>Sum of doubles on the device.</summary>
+    /// <param name="partial">Their address.</param>
+    /// <param name="count">How many.</param>
+    public double Read(ulong partial, int count)
+    {
+        ulong total = _context.Scratch.Take("total", sizeof(double));
+        _context.Queue.Launch(_add, new Grid(1), partial, count, total);
+        CudaStream stream = _context.Queue.Stream();
+        CudaDriver.Check(CudaDriver.CopyToHost(_result.Pointer, total, sizeof(double), stream.Pointer), "copy of a sum");
+        stream.Synchronize();
+        _context.Scratch.FreeOutgrown();
+        return *(double*)_result.Pointer;
+    }
+
+    /// <summary><c>lengths[row] = |x[row]|</c> of dense rows on the device.</summary>
+    public void RowLengths(ulong x, int rows, int columns, ulong lengths) =>
+        _context.Queue.Launch(_lengths, new Grid(rows), x, columns, columns, lengths);
+
+    public void Dispose() => _result.Dispose();
+}
