@@ -22,6 +22,9 @@ internal sealed class KernelQueue : IDisposable
     /// <summary>Graphs and how often they ran.</summary>
     public StepGraphs Graphs => _graphs;
 
+    /// <summary>The stream, ahead of what is gathered: for copies that the gathered launches need.</summary>
+    public CudaStream StreamAhead => _stream;
+
     /// <summary>From here on launches are gathered, until <see cref="Flush"/>.</summary>
     public void Gather()
     {
