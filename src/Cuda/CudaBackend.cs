@@ -7,10 +7,12 @@ using InferenceServer.Cuda.KeyValues;
 using InferenceServer.Cuda.Launching;
 using InferenceServer.Cuda.Memory;
 using InferenceServer.Cuda.Products;
+using InferenceServer.Cuda.Sampling;
 using InferenceServer.Cuda.Steps;
 using InferenceServer.Cuda.Weights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
+using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
 
 namespace InferenceServer.Cuda;
@@ -20,7 +22,7 @@ namespace InferenceServer.Cuda;
 /// are launched as graphs (<see cref="StepGraphs"/>). With <see cref="CudaProducts.Exact"/> a row's result has the same bits whatever the
 /// other rows of the call.
 /// </summary>
-public sealed unsafe class CudaBackend : IComputeBackend
+public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
 {
     private readonly CudaMachine _machine;
     private readonly CudaDevice _device;
@@ -38,6 +40,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
     private readonly PagedAttention _attention;
     private readonly GatherRows _gatherRows;
     private readonly WeightProducts _products;
+    private readonly TokenSampler _sampler;
     private bool _disposed;
 
     private CudaBackend(CudaMachine machine, bool ownsMachine, Action? beforeOperation)
@@ -58,6 +61,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _attention = new PagedAttention(_context);
         _gatherRows = new GatherRows(_context);
         _products = new WeightProducts(_context);
+        _sampler = new TokenSampler(_context);
     }
 
     public string Name => "cuda";
@@ -142,9 +146,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
             _copies.ToHost(stream, CudaBuffer.AddressOf(source), source.Rows, source.Columns, source.RowStride, first);
         }
 
-        _retired.Free();
-        _context.Scratch.FreeOutgrown();
-        _context.Step.FreeOutgrown();
+        FreeUnused();
         GC.KeepAlive(source.Buffer);
     }
 
@@ -270,6 +272,15 @@ public sealed unsafe class CudaBackend : IComputeBackend
 
     public void SoftCap(float cap, TensorView y) => _elements.SoftCap(cap, y);
 
+    public void Sample(TensorView logits, SamplingBatch batch, Span<SampledToken> tokens)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        OperationChecks.Sample(logits, batch, tokens);
+        _sampler.Run(logits, batch, tokens);
+        FreeUnused();
+        GC.KeepAlive(logits.Buffer);
+    }
+
     /// <summary>Waits for the device; buffers, matrices, caches and adapters belong to those who made them.</summary>
     public void Dispose()
     {
@@ -283,6 +294,7 @@ public sealed unsafe class CudaBackend : IComputeBackend
         _context.Queue.Drop();
         _retired.Free();
         _products.Dispose();
+        _sampler.Dispose();
         _context.Step.Dispose();
         _context.Scratch.Dispose();
         _context.Queue.Dispose();
@@ -290,5 +302,13 @@ public sealed unsafe class CudaBackend : IComputeBackend
         {
             _machine.Dispose();
         }
+    }
+
+    // Nothing is under way.
+    private void FreeUnused()
+    {
+        _retired.Free();
+        _context.Scratch.FreeOutgrown();
+        _context.Step.FreeOutgrown();
     }
 }
