@@ -11,7 +11,7 @@ void forget_queued();
 
 using namespace driver;
 
-// Ends a sticky error, drops what is queued and what is to fail, and sets schedule and order back. Allocations stay their owners'.
+// Ends a sticky error, drops what is queued and what is to fail, and sets schedule, order and memory back. Allocations stay their owners'.
 API void standin_reset()
 {
     std::lock_guard lock(state().gate);
@@ -21,7 +21,7 @@ API void standin_reset()
     s.detail.clear();
     s.schedule = fibers::Schedule::LaneOrder;
     s.order = Order::AtOnce;
-    s.totalBytes = DefaultMemoryBytes;
+    s.totalBytes = s.initialBytes;
     for (Injection& injection : s.injections)
     {
         injection = {};

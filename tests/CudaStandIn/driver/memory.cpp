@@ -230,10 +230,11 @@ API int cuMemAlloc_v2(uint64_t* address, size_t bytes)
 // Waits for the device, as the driver's does.
 API int cuMemFree_v2(uint64_t address)
 {
-    ENTER();
-    if (address == 0)
+    std::lock_guard lock(state().gate);
+    const int refused = entered();          // under a sticky error the memory is given back all the same, for the tests after this one
+    if ((refused && refused != state().sticky) || address == 0)
     {
-        return Success;
+        return refused;
     }
 
     const auto found = s_device.find(address);
@@ -242,9 +243,9 @@ API int cuMemFree_v2(uint64_t address)
         return failed(InvalidValue, "cuMemFree of an address that cuMemAlloc did not give");
     }
 
-    if (const int refused = forbidden_in_capture("cuMemFree"))
+    if (const int forbidden = forbidden_in_capture("cuMemFree"))
     {
-        return refused;
+        return forbidden;
     }
 
     int result = finish_all();
@@ -292,7 +293,12 @@ API int cuMemAllocHost_v2(void** address, size_t bytes) { return cuMemHostAlloc(
 
 API int cuMemFreeHost(void* address)
 {
-    ENTER();
+    std::lock_guard lock(state().gate);
+    if (const int refused = entered(); refused && refused != state().sticky)
+    {
+        return refused;
+    }
+
     const auto found = s_pinned.find(reinterpret_cast<uint64_t>(address));
     if (found == s_pinned.end())
     {

@@ -15,7 +15,7 @@ long long number(const char* variable, long long otherwise)
 // A process that is not asked by its tests (a server under test) takes its settings from the environment.
 State::State()
 {
-    totalBytes = uint64_t(number("CUDA_STANDIN_MEMORY", int64_t(totalBytes)));
+    totalBytes = initialBytes = uint64_t(number("CUDA_STANDIN_MEMORY", int64_t(initialBytes)));
     schedule = fibers::Schedule(number("CUDA_STANDIN_SCHEDULE", 0));
     order = Order(number("CUDA_STANDIN_ORDER", 0));
     architecture = int(number("CUDA_STANDIN_ARCHITECTURE", architecture));

@@ -61,7 +61,7 @@ struct State
     Order order = Order::AtOnce;
     fibers::Random random{1};
     fibers::Schedule schedule = fibers::Schedule::LaneOrder;
-    uint64_t totalBytes = DefaultMemoryBytes;
+    uint64_t initialBytes = DefaultMemoryBytes, totalBytes;
     int architecture = 90;
 
     State();

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <mutex>
 #include <set>
+#include <unordered_map>
 #include "../shim/threads.h"
 
 bool shim::sites_watched;
@@ -14,11 +15,18 @@ std::mutex s_gate;
 std::string s_kernel, s_omitted, s_text;
 std::set<std::string> s_reached;
 bool s_recording;
+std::unordered_map<uint64_t, bool> s_verdicts;      // whether a place of the running kernel is the omitted one; by line, column and file
 
 std::string name_of(const shim::Site& site, const char* what)
 {
     const char* slash = strrchr(site.file_name(), '/');
     return s_kernel + " " + (slash ? slash + 1 : site.file_name()) + ":" + std::to_string(site.line()) + ":" + std::to_string(site.column()) + " " + what;
+}
+
+void watch()
+{
+    s_verdicts.clear();
+    shim::sites_watched = s_recording || !s_omitted.empty();
 }
 }
 
@@ -27,6 +35,7 @@ void watch_kernel(const std::string& name)
     if (shim::sites_watched)
     {
         s_kernel = name;
+        s_verdicts.clear();
     }
 }
 
@@ -34,7 +43,7 @@ void record_sites(bool on)
 {
     s_recording = on;
     s_reached.clear();
-    shim::sites_watched = on || !s_omitted.empty();
+    watch();
 }
 
 const std::string& recorded_sites()
@@ -51,19 +60,25 @@ const std::string& recorded_sites()
 void omit_site(const std::string& site)
 {
     s_omitted = site;
-    shim::sites_watched = s_recording || !site.empty();
+    watch();
 }
 }
 
 bool shim::site_omitted(const Site& site, const char* what)
 {
-    // The places are few and asked for often: what was said of one is kept by its address, which is that of a constant.
+    const uint64_t key = reinterpret_cast<uint64_t>(site.file_name()) * 0x9E3779B97F4A7C15ull ^ (uint64_t(site.line()) << 20 | site.column());
     std::lock_guard lock(fibers::s_gate);
+    const auto known = fibers::s_verdicts.find(key);
+    if (known != fibers::s_verdicts.end())
+    {
+        return known->second;
+    }
+
     const std::string name = fibers::name_of(site, what);
     if (fibers::s_recording)
     {
         fibers::s_reached.insert(name);
     }
 
-    return name == fibers::s_omitted;
+    return fibers::s_verdicts[key] = name == fibers::s_omitted;
 }

@@ -139,12 +139,17 @@ internal sealed partial class StandInBuild
         return target;
     }
 
-    /// <summary>The included file and all headers: any of them may change what is compiled.</summary>
-    private string TextsBehind(string unit) => string.Concat(
-        Include().Matches(unit).Select(match => match.Groups[1].Value).Where(Path.IsPathRooted)
-            .Concat(Directory.GetFiles(_sources, "*.h", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
-            .Concat(unit.Contains("SHIM_KERNEL", StringComparison.Ordinal) ? Directory.GetFiles(_kernels, "*.cuh", SearchOption.AllDirectories).Order(StringComparer.Ordinal) : [])
-            .Select(File.ReadAllText));
+    /// <summary>The included file and all headers it can see: any of them may change what is compiled.</summary>
+    private string TextsBehind(string unit)
+    {
+        string[] headers = unit.Contains("SHIM_KERNEL", StringComparison.Ordinal)
+            ? [.. Directory.GetFiles(Path.Combine(_sources, "shim")), .. Directory.GetFiles(_kernels, "*.cuh", SearchOption.AllDirectories)]
+            : Directory.GetFiles(_sources, "*.h", SearchOption.AllDirectories);
+        return string.Concat(
+            Include().Matches(unit).Select(match => match.Groups[1].Value).Where(Path.IsPathRooted)
+                .Concat(headers.Order(StringComparer.Ordinal))
+                .Select(File.ReadAllText));
+    }
 
     /// <summary>The sets of macros that a file says it is compiled with, in the form "A=1 B=2"; one empty set where it says nothing.</summary>
     private static string[] Variants(string text)
