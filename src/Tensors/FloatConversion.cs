@@ -44,12 +44,7 @@ public static class FloatConversion
                 TensorPrimitives.ConvertToHalf(source, MemoryMarshal.Cast<byte, Half>(destination));
                 break;
             case DType.BF16:
-                Span<ushort> rounded = MemoryMarshal.Cast<byte, ushort>(destination);
-                for (int i = 0; i < source.Length; i++)
-                {
-                    rounded[i] = BFloat16.FromSingle(source[i]);
-                }
-
+                RoundToBFloat16(source, MemoryMarshal.Cast<byte, ushort>(destination));
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(type), type, "not a weight type");
@@ -71,5 +66,30 @@ public static class FloatConversion
         {
             destination[i] = BFloat16.ToSingle(source[i]);
         }
+    }
+
+    // BFloat16.FromSingle by lanes.
+    private static void RoundToBFloat16(ReadOnlySpan<float> source, Span<ushort> destination)
+    {
+        int i = 0;
+        for (; i <= source.Length - Vector256<ushort>.Count; i += Vector256<ushort>.Count)
+        {
+            Vector256<uint> low = Round(Vector256.Create(source[i..]));
+            Vector256<uint> high = Round(Vector256.Create(source[(i + Vector256<float>.Count)..]));
+            Vector256.Narrow(low, high).CopyTo(destination[i..]);
+        }
+
+        for (; i < source.Length; i++)
+        {
+            destination[i] = BFloat16.FromSingle(source[i]);
+        }
+    }
+
+    private static Vector256<uint> Round(Vector256<float> values)
+    {
+        Vector256<uint> bits = values.AsUInt32();
+        Vector256<uint> upper = bits >>> 16;
+        Vector256<uint> rounded = (bits + Vector256.Create(0x7fffu) + (upper & Vector256<uint>.One)) >>> 16;
+        return Vector256.ConditionalSelect(Vector256.IsNaN(values).AsUInt32(), upper | Vector256.Create(0x40u), rounded);
     }
 }
