@@ -41,6 +41,7 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
     private readonly GatherRows _gatherRows;
     private readonly WeightProducts _products;
     private readonly TokenSampler _sampler;
+    private readonly AdapterOperators _adapters;
     private bool _disposed;
 
     private CudaBackend(CudaMachine machine, bool ownsMachine, Action? beforeOperation)
@@ -51,7 +52,8 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
         _options = machine.Options;
         _copies = machine.Copies;
         _device.MakeCurrent();
-        _context = new KernelContext(machine, new KernelQueue(beforeOperation), new StepTables(_device), new ScratchMemory(_device));
+        StepTables step = new(_device, makesTiles: _options.Products == CudaProducts.Auto);
+        _context = new KernelContext(machine, new KernelQueue(beforeOperation), step, new ScratchMemory(_device));
         _elements = new ElementOperators(_context);
         _add = new Add(_context);
         _rmsNorm = new RmsNorm(_context, _add);
@@ -62,6 +64,7 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
         _gatherRows = new GatherRows(_context);
         _products = new WeightProducts(_context);
         _sampler = new TokenSampler(_context);
+        _adapters = new AdapterOperators(_context);
     }
 
     public string Name => "cuda";
@@ -162,7 +165,15 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
 
     public bool AreIdentical(WeightMatrix left, WeightMatrix right) => CudaWeightMatrix.Of(left).HasSameBits(CudaWeightMatrix.Of(right));
 
-    public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => throw new NotSupportedException("CreateAdapter");
+    public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => _machine.Adapters.Load(
+        weights,
+        format,
+        (matrix, label) => CreateMatrix(
+            matrix.Rows,
+            matrix.Columns,
+            format,
+            label,
+            (firstRow, target) => matrix.Values.AsSpan(firstRow * matrix.Columns, target.Length).CopyTo(target)));
 
     public WeightFormat KeyValueFormat => _options.KeyValues;
 
@@ -197,7 +208,11 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
         _gatherRows.Run(CudaWeightMatrix.Of(table), StepTable.Positions, y, add: true);
     }
 
-    public void ApplyEmbeddingAdapters(int module, TensorView y) => throw new NotSupportedException("ApplyEmbeddingAdapters");
+    public void ApplyEmbeddingAdapters(int module, TensorView y)
+    {
+        OperationChecks.ApplyEmbeddingAdapters(_context.Step.Inputs, y);
+        _adapters.ApplyToEmbeddings(module, y);
+    }
 
     public void Scale(float factor, TensorView y) => _elements.Scale(factor, y);
 
@@ -219,12 +234,23 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
         _products.Run(x, CudaWeightMatrix.Of(weight), y);
     }
 
-    public void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y) =>
-        throw new NotSupportedException("ApplyAdapters");
+    public void ApplyAdapters(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y)
+    {
+        OperationChecks.ApplyAdapters(batch, modules, x, y);
+        _adapters.Apply(batch, modules, x, y);
+    }
 
-    public void ScaleInputs(LoraBatch batch, int module, TensorView x, TensorView y) => throw new NotSupportedException("ScaleInputs");
+    public void ScaleInputs(LoraBatch batch, int module, TensorView x, TensorView y)
+    {
+        OperationChecks.ScaleInputs(batch, x, y);
+        _adapters.ScaleInputs(batch, module, x, y);
+    }
 
-    public void ApplyReplacedRows(LoraBatch batch, int module, TensorView x, TensorView y) => throw new NotSupportedException("ApplyReplacedRows");
+    public void ApplyReplacedRows(LoraBatch batch, int module, TensorView x, TensorView y)
+    {
+        OperationChecks.ApplyReplacedRows(batch, x, y);
+        _adapters.ApplyReplacedRows(batch, module, x, y);
+    }
 
     public void AddBias(DeviceBuffer bias, TensorView y)
     {
@@ -295,6 +321,7 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
         _retired.Free();
         _products.Dispose();
         _sampler.Dispose();
+        _adapters.Dispose();
         _context.Step.Dispose();
         _context.Scratch.Dispose();
         _context.Queue.Dispose();

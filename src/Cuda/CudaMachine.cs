@@ -1,3 +1,4 @@
+using InferenceServer.Cuda.Adapters;
 using InferenceServer.Cuda.Compilation;
 using InferenceServer.Cuda.Devices;
 using InferenceServer.Cuda.Interop;
@@ -17,6 +18,7 @@ internal sealed class CudaMachine : IDisposable
         Options = options;
         Library = new KernelLibrary(device, options.KernelCache);
         Copies = new HostCopies(device);
+        Adapters = new AdapterLoader(device, options.AdapterMemoryBytes);
     }
 
     public CudaDevice Device { get; }
@@ -27,9 +29,12 @@ internal sealed class CudaMachine : IDisposable
 
     public HostCopies Copies { get; }
 
+    public AdapterLoader Adapters { get; }
+
     public void Dispose()
     {
         _ = CudaDriver.SetCurrentContext(Device.Context);
+        Adapters.Dispose();
         Copies.Dispose();
         Library.Dispose();
         Device.Dispose();

@@ -40,4 +40,10 @@ public sealed class CudaOptions
     /// backend.
     /// </summary>
     public WeightFormat KeyValues { get; set; } = WeightFormat.BF16;
+
+    /// <summary>
+    /// Most device memory that adapters may take, in bytes; 0 (the default) for what is free. It is taken in pieces of 8 MiB, one for each
+    /// length of matrix row in use, and kept once taken.
+    /// </summary>
+    public long AdapterMemoryBytes { get; set; }
 }

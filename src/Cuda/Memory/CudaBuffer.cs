@@ -9,6 +9,7 @@ internal sealed class CudaBuffer : DeviceBuffer
 {
     private readonly CudaDevice _device;
     private readonly RetiredMemory? _retired;
+    private readonly bool _isBorrowed;
     private ulong _address;
 
     /// <param name="device">Where.</param>
@@ -33,6 +34,16 @@ internal sealed class CudaBuffer : DeviceBuffer
         CudaDriver.Check(result, $"cuMemAlloc of {byteCount} bytes for '{label}'");
     }
 
+    /// <summary>Memory inside an allocation that somebody else owns and frees.</summary>
+    public CudaBuffer(CudaDevice device, ulong address, long byteCount, string label)
+        : base(byteCount, label)
+    {
+        _device = device;
+        _address = address;
+        _isBorrowed = true;
+        GC.SuppressFinalize(this);
+    }
+
     ~CudaBuffer() => Dispose(false);
 
     /// <summary>Address on the device.</summary>
@@ -49,9 +60,9 @@ internal sealed class CudaBuffer : DeviceBuffer
     protected override void Dispose(bool disposing)
     {
         ulong address = Interlocked.Exchange(ref _address, 0);
-        if (address == 0 || _device.Context == 0)
+        if (address == 0 || _isBorrowed || _device.Context == 0)
         {
-            // Without the context the memory is gone too.
+            // Somebody else frees it, or without the context it is gone already.
             return;
         }
 

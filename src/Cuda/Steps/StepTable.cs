@@ -23,4 +23,16 @@ internal enum StepTable
 
     /// <summary>Sampled rows.</summary>
     SampledRows,
+
+    /// <summary>The <see cref="LoraTable"/> of <see cref="Tensors.Steps.StepInputs.Lora"/>; this and the next three have no size without groups.</summary>
+    Lora,
+
+    /// <summary>That of <see cref="Tensors.Steps.StepInputs.SampledLora"/>.</summary>
+    SampledLora,
+
+    /// <summary>That of <see cref="Tensors.Steps.StepInputs.Restore"/>.</summary>
+    Restore,
+
+    /// <summary>That of <see cref="Tensors.Steps.StepInputs.SampledRestore"/>.</summary>
+    SampledRestore,
 }

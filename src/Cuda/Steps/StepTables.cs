@@ -20,13 +20,23 @@ internal sealed unsafe class StepTables : IDisposable
     private readonly CudaEvent[] _copied = [new(), new()];
     private readonly PinnedBuffer?[] _staging = new PinnedBuffer?[2];
     private readonly int[] _offsets = new int[s_tableCount];
+    private readonly LoraTable[] _lora = [new(), new(), new(), new()];
     private readonly List<CudaBuffer> _outgrown = [];
     private CudaBuffer? _tables;
     private int _current;
     private int _length;
     private StepInputs? _inputs;
 
-    public StepTables(CudaDevice device) => _device = device;
+    /// <param name="device">The device.</param>
+    /// <param name="makesTiles">Whether rows of large adapter groups go into tiles (<see cref="LoraTable"/>).</param>
+    public StepTables(CudaDevice device, bool makesTiles)
+    {
+        _device = device;
+        MakesTiles = makesTiles;
+    }
+
+    /// <summary>Whether rows of large adapter groups go into tiles.</summary>
+    public bool MakesTiles { get; }
 
     /// <exception cref="InvalidOperationException">No step has begun.</exception>
     public StepInputs Inputs => _inputs ?? throw new InvalidOperationException("no step has begun");
@@ -60,6 +70,22 @@ internal sealed unsafe class StepTables : IDisposable
         return IsGraphStep && rows == Inputs.SampledRows.Length
             ? new RowCount(Address(StepTable.Counts) + sizeof(int), RowBucket)
             : new RowCount(0, rows);
+    }
+
+    /// <summary>Where the table of one of the step's adapter batches is; false for a batch that is not the step's.</summary>
+    public bool TryFind(LoraBatch batch, out LoraAddresses addresses)
+    {
+        for (int i = 0; i < _lora.Length; i++)
+        {
+            if (_lora[i].IsOf(batch))
+            {
+                addresses = _lora[i].At(Address(StepTable.Lora + i));
+                return true;
+            }
+        }
+
+        addresses = default;
+        return false;
     }
 
     /// <summary>Fills the tables and copies them.</summary>
@@ -153,6 +179,12 @@ internal sealed unsafe class StepTables : IDisposable
         Place(StepTable.RowSequences, rows);
         Place(StepTable.Sequences, 4 * sequences);
         Place(StepTable.SampledRows, rows);
+        ReadOnlySpan<LoraBatch> batches = [inputs.Lora, inputs.SampledLora, inputs.Restore, inputs.SampledRestore];
+        for (int i = 0; i < _lora.Length; i++)
+        {
+            _lora[i].Measure(batches[i], rows, IsGraphStep, MakesTiles && !IsGraphStep);
+            Place(StepTable.Lora + i, _lora[i].Length);
+        }
 
         // Last of the fixed ones, since it grows while a batch runs: a power of two moves rarely.
         Place(StepTable.Blocks, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(64, inputs.BlockTable.Length)));
@@ -195,6 +227,11 @@ internal sealed unsafe class StepTables : IDisposable
         inputs.SampledRows.CopyTo(Section(staging, StepTable.SampledRows));
         inputs.BlockTable.CopyTo(Section(staging, StepTable.Blocks));
         MemoryMarshal.Cast<StepSequence, int>(inputs.Sequences).CopyTo(Section(staging, StepTable.Sequences));
+        for (int i = 0; i < _lora.Length; i++)
+        {
+            _lora[i].Fill(Section(staging, StepTable.Lora + i));
+        }
+
         Span<int> rowSequences = Section(staging, StepTable.RowSequences);
         for (int i = 0; i < inputs.Sequences.Length; i++)
         {
