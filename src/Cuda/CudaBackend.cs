@@ -59,7 +59,7 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
         _rmsNorm = new RmsNorm(_context, _add);
         _layerNorm = new LayerNorm(_context);
         _rope = new Rope(_context);
-        _storeKv = new StoreKv(_context);
+        _storeKv = new StoreKv(_context, _rope);
         _attention = new PagedAttention(_context);
         _gatherRows = new GatherRows(_context);
         _products = new WeightProducts(_context);

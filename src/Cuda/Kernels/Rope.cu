@@ -1,6 +1,5 @@
-// Rotates pairs (i, i + half) of each head in place by the row's position:
-// x[i] = x[i] cos - x[i + half] sin; x[i + half] = x[i + half] cos + x[i] sin. Grid: (pieces of 256 pairs, rows).
-#include "common.cuh"
+// Rotates pairs (i, i + half) of each head in place by the row's position. Grid: (pieces of 256 pairs, rows).
+#include "rope.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) rope(
     float* __restrict__ x, int x_stride, const float* __restrict__ cosines, const float* __restrict__ sines,
@@ -8,14 +7,5 @@ extern "C" __global__ void __launch_bounds__(256) rope(
   const int row = blockIdx.y;
   const int pair = blockIdx.x * 256 + threadIdx.x;
   if (row >= row_count(rows_pointer, rows) || pair >= heads * half) return;
-  const int head = pair / half;
-  const int i = pair - head * half;
-  const i64 angle = (i64)positions[row] * half + i;
-  const float c = cosines[angle];
-  const float s = sines[angle];
-  float* first = x + (i64)row * x_stride + head * head_size + i;
-  const float a = first[0];
-  const float b = first[half];
-  first[0] = a * c - b * s;
-  first[half] = b * c + a * s;
+  RotatedPair(x + (i64)row * x_stride, cosines, sines, positions[row], pair, head_size, half);
 }

@@ -7,7 +7,7 @@ using InferenceServer.Tensors;
 
 namespace InferenceServer.Cuda.Kernels;
 
-/// <summary>Launches StoreKv.cu.</summary>
+/// <summary>Launches StoreKv.cu, or a rotation of the keys that waits along with it.</summary>
 internal sealed class StoreKv
 {
     private const int Threads = 256;
@@ -15,10 +15,14 @@ internal sealed class StoreKv
     private readonly KernelContext _context;
     private readonly KernelFunction _bf16;
     private readonly KernelFunction _f32;
+    private readonly Rope _rope;
+    private readonly RopeStoreKv _both;
 
-    public StoreKv(KernelContext context)
+    public StoreKv(KernelContext context, Rope rope)
     {
         _context = context;
+        _rope = rope;
+        _both = new RopeStoreKv(context);
         KernelModule module = context.Library["StoreKv.cu"];
         _bf16 = module.Function("store_kv_bf16", Threads);
         _f32 = module.Function("store_kv_f32", Threads);
@@ -26,6 +30,12 @@ internal sealed class StoreKv
 
     public void Run(TensorView k, TensorView v, CudaKvCache cache, int layer)
     {
+        if (_rope.TryTake(k, cache.Shape.HeadSize))
+        {
+            _both.Run(_rope, v, cache, layer);
+            return;
+        }
+
         StepTables step = _context.Step;
         RowCount rows = step.RowsOf(k.Rows);
         _context.Queue.Launch(
