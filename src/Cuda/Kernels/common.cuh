@@ -56,6 +56,17 @@ __device__ __forceinline__ u32 narrow2(float low, float high) {
 #endif
 }
 
+// Two sums of bf16, each rounded to the nearest.
+__device__ __forceinline__ u32 add_bf16x2(u32 a, u32 b) {
+#ifdef CPU_SHIM
+  return narrow2(low_half(a) + low_half(b), high_half(a) + high_half(b));
+#else
+  u32 r;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(0x3f803f80u), "r"(b));
+  return r;
+#endif
+}
+
 __device__ __forceinline__ float warp_sum(float v) {
 #pragma unroll
   for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(FULL, v, o);

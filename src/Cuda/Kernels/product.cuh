@@ -178,6 +178,45 @@ __device__ __forceinline__ void product(
   if (threadIdx.x == 0) arrived[tile] = 0;
 }
 
+// What quantised weights share. Records lie in shared memory as in the matrix, unit by unit, the scales of all units behind the codes.
+template <int CODE_BYTES> struct Quantized {
+  static const int RECORD = BLOCK_UNITS * (CODE_BYTES + 64);
+
+  template <int STEP> static __device__ __forceinline__ void load(u8* target, const Weights& w, int first_output, int record, int end) {
+    copy<STEP, CODE_BYTES>(target, w.weights, w, first_output, record, end);
+    copy<STEP, 64>(target + BLOCK_UNITS * STEP * CODE_BYTES, w.scales, w, first_output, record, end);
+  }
+
+  // STEP records of `bytes` of each unit, which follow each other in the matrix.
+  template <int STEP, int bytes>
+  static __device__ __forceinline__ void copy(u8* target, const u8* source, const Weights& w, int first_output, int record, int end) {
+    const int thread = threadIdx.x & (GROUP_THREADS - 1), chunks = STEP * bytes / 16;
+    const int first_unit = first_output / 16, units = (w.outputs + 15) / 16;
+    for (int i = thread; i < BLOCK_UNITS * chunks; i += GROUP_THREADS) {
+      const int unit = i / chunks, chunk = i % chunks;
+      const bool is_real = first_unit + unit < units && record + chunk / (bytes / 16) < end;
+      const i64 from = is_real ? ((i64)(first_unit + unit) * w.stride + record) * bytes + chunk * 16 : 0;
+      cp_async16(target + i * 16, source + from, is_real);
+    }
+  }
+
+  static __device__ __forceinline__ const u8* codes(const u8* weights, int step, int r, int unit) {
+    return weights + (unit * step + r) * CODE_BYTES;
+  }
+
+  static __device__ __forceinline__ const u8* scales(const u8* weights, int step, int r, int unit) {
+    return weights + BLOCK_UNITS * step * CODE_BYTES + (unit * step + r) * 64;
+  }
+};
+
+// sums += scale * part, for the two rows of the fragment that a lane has.
+__device__ __forceinline__ void add_scaled(float (&sums)[4], const float (&part)[4], float low, float high) {
+  sums[0] = fmaf(low, part[0], sums[0]);
+  sums[1] = fmaf(low, part[1], sums[1]);
+  sums[2] = fmaf(high, part[2], sums[2]);
+  sums[3] = fmaf(high, part[3], sums[3]);
+}
+
 #define PRODUCT(name, W, NT, STEP, STAGES, BLOCKS)                                                                                        \
   extern "C" __global__ void __launch_bounds__(256, BLOCKS) name(                                                                         \
       const u8* __restrict__ weights, const u8* __restrict__ scales, int stride, const float* __restrict__ x, int x_stride,               \

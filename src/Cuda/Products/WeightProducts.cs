@@ -35,9 +35,12 @@ internal sealed class WeightProducts : IDisposable
         _gemm = new LtProducts(context);
         _arrived = new CudaBuffer(context.Device, TensorCoreProduct.CounterBytes(context.Machine.Options.MaxGraphRows), "counters of products in parts");
         context.Machine.Copies.Clear(_arrived);
+        ulong arrived = _arrived.Address;
         _tensorCore = new Dictionary<WeightFormat, TensorCoreProduct>
         {
-            [WeightFormat.BF16] = new(context, "ProductBF16.cu", "product_bf16", 128 * 128, 0, [(1, 3), (1, 3), (1, 3), (1, 3)], _arrived.Address),
+            [WeightFormat.BF16] = new(context, "ProductBF16.cu", "product_bf16", 128 * 128, 0, [(1, 3), (1, 3), (1, 3), (1, 3)], arrived),
+            [WeightFormat.Int8] = new(context, "ProductInt8.cu", "product_int8", 8 * 1088, 0, [(2, 3), (2, 3), (1, 5), (1, 5)], arrived),
+            [WeightFormat.NF4] = new(context, "ProductNF4.cu", "product_nf4", 8 * 576, 256 * 32 * 4, [(2, 3), (2, 3), (1, 5), (1, 5)], arrived),
         };
     }
 
