@@ -30,7 +30,7 @@ __device__ __forceinline__ void gather(
     const u8* weights, const u8* scales, int stride, const int* index, int add, float* y, int y_stride, int columns, const int* rows_pointer,
     int rows) {
   const int column = blockIdx.x * 256 + threadIdx.x, row = blockIdx.y;
-  if (column >= columns || row >= row_count(rows_pointer, rows)) return;
+  if (!(MASK(column < columns) && MASK(row < row_count(rows_pointer, rows)))) return;
   float* at = y + (i64)row * y_stride + column;
   const float value = Table::at(weights, scales, stride, index[row], column);
   *at = add ? *at + value : value;

@@ -4,8 +4,8 @@
 extern "C" __global__ void __launch_bounds__(256) narrow_rows(
     const float* __restrict__ x, int x_stride, bf16* __restrict__ y, int y_stride, int columns, int rows) {
   const int column = blockIdx.x * 256 + threadIdx.x;
-  if (column >= y_stride) return;
+  if (!MASK(column < y_stride)) return;
   for (int row = blockIdx.y; row < rows; row += gridDim.y) {
-    y[(i64)row * y_stride + column] = narrow(column < columns ? x[(i64)row * x_stride + column] : 0.f);
+    y[(i64)row * y_stride + column] = narrow(MASK(column < columns) ? x[(i64)row * x_stride + column] : 0.f);
   }
 }

@@ -33,10 +33,10 @@ extern "C" __global__ void __launch_bounds__(256) product_f32(
     }
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
-      if (r < count) {
+      if (MASK(r < count)) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-          const float value = k + i < inputs ? in[(i64)r * x_stride + k + i] : 0.f;
+          const float value = MASK(k + i < inputs) ? in[(i64)r * x_stride + k + i] : 0.f;
 #pragma unroll
           for (int o = 0; o < OUTPUTS; o++) sums[o * ROWS + r] = fmaf(weight[o][i], value, sums[o * ROWS + r]);
         }
@@ -56,5 +56,5 @@ extern "C" __global__ void __launch_bounds__(256) product_f32(
   }
 
   const int output = first + lane / ROWS, r = lane % ROWS;
-  if (output < outputs && r < count) y[(i64)(row + r) * y_stride + output] = sums[0];
+  if (MASK(output < outputs) && MASK(r < count)) y[(i64)(row + r) * y_stride + output] = sums[0];
 }

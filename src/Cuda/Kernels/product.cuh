@@ -47,10 +47,10 @@ template <int NT, int STEP> struct Carried {
     for (int i = 0; i < 2 * STEP * NT; i++) {
       const int line = (i * GROUP_THREADS + thread) >> 4, row = line & (8 * NT - 1), half = line / (8 * NT);
       const int k = record * 64 + half * 32 + (thread & 15) * 2;
-      const bool is_real = row < rows && record + half / 2 < end;
+      const bool is_real = MASK(row < rows) && MASK(record + half / 2 < end);
       const float* at = x + (i64)row * x_stride + k;
-      pair[i].x = is_real && k < inputs ? at[0] : 0.f;
-      pair[i].y = is_real && k + 1 < inputs ? at[1] : 0.f;
+      pair[i].x = is_real && MASK(k < inputs) ? at[0] : 0.f;
+      pair[i].y = is_real && MASK(k + 1 < inputs) ? at[1] : 0.f;
     }
   }
 
@@ -147,7 +147,7 @@ __device__ __forceinline__ void product(
   y += (i64)first_row * y_stride + first_output;
   if (gridDim.y == 1) {
     for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
-      if (output < here) y[(i64)row * y_stride + output] = totals[row * SUM_PITCH + output] + totals[(8 * NT + row) * SUM_PITCH + output];
+      if (MASK(output < here)) y[(i64)row * y_stride + output] = totals[row * SUM_PITCH + output] + totals[(8 * NT + row) * SUM_PITCH + output];
     }
     return;
   }
@@ -171,7 +171,7 @@ __device__ __forceinline__ void product(
   for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
     float sum = __ldcg(all + row * BLOCK_OUTPUTS + output);
     for (int part = 1; part < (int)gridDim.y; part++) sum += __ldcg(all + part * part_size + row * BLOCK_OUTPUTS + output);
-    if (output < here) y[(i64)row * y_stride + output] = sum;
+    if (MASK(output < here)) y[(i64)row * y_stride + output] = sum;
   }
 
   // For the next launch.

@@ -1,0 +1,155 @@
+using InferenceServer.Cuda;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Steps;
+using InferenceServer.TestKit.Conformance;
+using InferenceServer.TestKit.Cuda;
+using InferenceServer.TestKit.ReferenceMaths;
+using Xunit;
+
+namespace InferenceServer.KernelTests.Cuda;
+
+/// <summary>Which products are formed how, and that it changes no result beyond its rounding.</summary>
+[Collection(StandInCollection.Name)]
+public sealed class CudaProductTests
+{
+    [StandInTheory]
+    [InlineData(WeightFormat.F32, 65)]
+    [InlineData(WeightFormat.F32, 130)]
+    [InlineData(WeightFormat.BF16, 65)]
+    [InlineData(WeightFormat.BF16, 130)]
+    [InlineData(WeightFormat.Int8, 130)]
+    [InlineData(WeightFormat.NF4, 130)]
+    public void Many_rows_are_multiplied_as_few_are(WeightFormat format, int rows)
+    {
+        using CudaBackend backend = CudaTestBackend.Create(CudaProducts.Auto);
+        foreach ((int outputs, int inputs) in new[] { (1, 1), (33, 67), (64, 128), (97, 1031) })
+        {
+            HostTensor weight = HostTensor.Random(outputs, inputs, outputs);
+            HostTensor x = HostTensor.Random(rows, inputs, inputs);
+            using WeightMatrix matrix = Pack(backend, weight, format);
+            HostTensor kept = new(outputs, inputs);
+            backend.ReadMatrix(matrix, 0, kept.Values);
+            StandIn.ResetCounters();
+
+            float[] y = Multiply(backend, x, matrix);
+
+            // Unpacked weights are rounded to bf16 like x.
+            HostTensor multiplied = format == WeightFormat.F32 ? x : x.RoundedToBFloat16();
+            HostTensor rounded = format.IsQuantized() ? kept.RoundedToBFloat16() : kept;
+            double[] scale = Reference.MatMul(x.Absolute(), kept.Absolute());
+            string what = $"{format} [{rows}, {inputs}] x [{outputs}, {inputs}]";
+            Closeness.AssertCloseByScale(Reference.MatMul(multiplied, rounded), scale, y, 1e-6, what);
+            Assert.DoesNotContain(StandIn.KernelRuns.Keys, name => name.StartsWith("product", StringComparison.Ordinal));
+        }
+    }
+
+    [StandInFact]
+    public void Quantised_weights_of_many_outputs_are_unpacked_in_pieces()
+    {
+        // More outputs than a launch has rows of blocks.
+        const int Outputs = 65600;
+        using CudaBackend backend = CudaTestBackend.Create(CudaProducts.Auto);
+        HostTensor weight = HostTensor.Random(Outputs, 3, 1);
+        HostTensor x = HostTensor.Random(65, 3, 2);
+        using WeightMatrix matrix = Pack(backend, weight, WeightFormat.Int8);
+        HostTensor kept = new(Outputs, 3);
+        backend.ReadMatrix(matrix, 0, kept.Values);
+
+        float[] y = Multiply(backend, x, matrix);
+
+        double[] scale = Reference.MatMul(x.Absolute(), kept.Absolute());
+        Closeness.AssertCloseByScale(Reference.MatMul(x.RoundedToBFloat16(), kept.RoundedToBFloat16()), scale, y, 1e-6, "pieces");
+    }
+
+    [StandInTheory]
+    [InlineData(WeightFormat.F32)]
+    [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
+    public void Products_have_the_same_bits_under_every_schedule(WeightFormat format)
+    {
+        using CudaBackend backend = CudaTestBackend.Create();
+
+        // Sums in several parts, each of several steps.
+        HostTensor weight = HostTensor.Random(40, 1300, 3);
+        using WeightMatrix matrix = Pack(backend, weight, format);
+        foreach (int rows in new[] { 3, 11, 20, 70 })
+        {
+            HostTensor x = HostTensor.Random(rows, 1300, 4);
+            Schedules.SameBitsUnderAll(() => Multiply(backend, x, matrix));
+        }
+    }
+
+    [StandInTheory]
+    [InlineData(WeightFormat.F32)]
+    [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
+    public void Products_of_a_step_of_decodes_are_part_of_its_graph(WeightFormat format)
+    {
+        using CudaBackend backend = CudaTestBackend.Create(CudaProducts.Auto);
+        using CudaBackend eager = CudaTestBackend.Create(CudaProducts.Auto, graphs: false);
+        HostTensor weight = HostTensor.Random(140, 600, 3);
+        HostTensor x = HostTensor.Random(40, 600, 4);
+        using WeightMatrix matrix = Pack(backend, weight, format);
+        using WeightMatrix eagerMatrix = Pack(eager, weight, format);
+
+        using DeviceBuffer buffer = backend.Allocate(40 * (600 + 140) * sizeof(float), "x and y");
+        using DeviceBuffer eagerBuffer = eager.Allocate(buffer.ByteCount, "x and y");
+
+        // Two buckets, 16 and 48, and counts below them.
+        foreach (int rows in new[] { 16, 13, 16, 40, 35, 40 })
+        {
+            float[] expected = MultiplyInStep(eager, x.Slice(0, rows), eagerMatrix, eagerBuffer);
+            Assert.Equal(expected, MultiplyInStep(backend, x.Slice(0, rows), matrix, buffer));
+        }
+
+        Assert.Equal(2, backend.Context.Queue.Graphs.CaptureCount);
+        Assert.Equal(4, backend.Context.Queue.Graphs.LaunchCount);
+    }
+
+    [StandInFact]
+    public void A_failing_reader_leaves_no_device_memory_behind()
+    {
+        using CudaBackend backend = CudaTestBackend.Create();
+        long before = StandIn.Counters.LiveBytes;
+
+        Assert.Throws<InvalidDataException>(() => backend.CreateMatrix(
+            100, 10, WeightFormat.NF4, "broken", (first, _) => throw new InvalidDataException($"row {first}")));
+
+        Assert.Equal(before, StandIn.Counters.LiveBytes);
+    }
+
+    private static WeightMatrix Pack(CudaBackend backend, HostTensor weight, WeightFormat format) => backend.CreateMatrix(
+        weight.Rows,
+        weight.Columns,
+        format,
+        "weight",
+        (first, target) => weight.Values.AsSpan(first * weight.Columns, target.Length).CopyTo(target));
+
+    private static float[] Multiply(CudaBackend backend, HostTensor x, WeightMatrix matrix)
+    {
+        using GuardedTensor input = new(backend, x);
+        using GuardedTensor output = new(backend, x.Rows, matrix.Rows);
+        backend.MatMul(input.View, matrix, output.View);
+        return output.Read();
+    }
+
+    /// <summary>A product within a step of decodes.</summary>
+    private static float[] MultiplyInStep(CudaBackend backend, HostTensor x, WeightMatrix matrix, DeviceBuffer buffer)
+    {
+        StepInputs step = new(x.Rows, x.Rows);
+        for (int row = 0; row < x.Rows; row++)
+        {
+            step.AddSequence([0], row, [row]);
+        }
+
+        backend.Write(x.Values, buffer);
+        TensorView output = new(buffer, 40L * x.Columns, x.Rows, matrix.Rows, matrix.Rows);
+        backend.BeginStep(step);
+        backend.MatMul(new TensorView(buffer, x.Rows, x.Columns), matrix, output);
+        float[] y = new float[x.Rows * matrix.Rows];
+        backend.Read(output, y);
+        return y;
+    }
+}
