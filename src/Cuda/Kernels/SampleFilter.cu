@@ -4,8 +4,10 @@
 #include "sampling.cuh"
 
 // The numbers of a row's bins, two a thread.
-__device__ __forceinline__ Sums sums_of(const u64* bins, u64* scratch) { return block_sums(bins[2 * threadIdx.x], bins[2 * threadIdx.x + 1], scratch); }
-__device__ __forceinline__ Sums counts_of(const u32* bins, u64* scratch) { return block_sums(bins[2 * threadIdx.x], bins[2 * threadIdx.x + 1], scratch); }
+template <class T>
+__device__ __forceinline__ Sums sums_of(const T* numbers, u64 (&warps)[SAMPLE_WARPS]) {
+  return block_sums(numbers[2 * threadIdx.x], numbers[2 * threadIdx.x + 1], warps);
+}
 
 // Counts the tokens of each bin and sums their weights. Grid: (slices, rows).
 extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) sample_histogram(
@@ -25,14 +27,15 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) sample_histogram(
 #pragma unroll
   for (int j = 0; j < SLICE_EACH; j++) {
     const int id = first + j * SAMPLE_THREADS + threadIdx.x;
-    if (id >= vocabulary) break;
-    const float logit = scaled[(i64)row * scaled_stride + id];
-    const int bin = bin_of(best, logit);
-    atomicAdd(&counts[bin], 1u);
-    const u64 units = is_weighed ? units_of(weight_of(logit - best)) : 0;
-    if (units) {
-      atomicAdd(&low[bin], (u32)units & 0xfffff);
-      if (units >> 20) atomicAdd(&high[bin], (u32)(units >> 20));
+    if (MASK(id < vocabulary)) {
+      const float logit = scaled[(i64)row * scaled_stride + id];
+      const int bin = bin_of(best, logit);
+      atomicAdd(&counts[bin], 1u);
+      const u64 units = is_weighed ? units_of(weight_of(logit - best)) : 0;
+      if (units) {
+        atomicAdd(&low[bin], (u32)units & 0xfffff);
+        if (units >> 20) atomicAdd(&high[bin], (u32)(units >> 20));
+      }
     }
   }
   __syncthreads();
@@ -48,23 +51,26 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) sample_histogram(
 extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS, 1) sample_gather(
     int vocabulary, u32* table, const float* scaled, int scaled_stride, const u64* bin_sums, const u32* bin_counts, u64* listed,
     const int* rows_pointer, int rows) {
-  SHARED_ARRAY(u64, scratch, SCRATCH);
+  SHARED_ARRAY(u64, sum_warps, SAMPLE_WARPS);
+  SHARED_ARRAY(u64, count_warps, SAMPLE_WARPS);
+  SHARED_ARRAY(Crossing, crossings, 3);
+  SHARED_ARRAY(u64, limits, 2);
   SHARED_ARRAY(u32, found, 2);  // how many here, and where they go
   const int row = blockIdx.y, first = blockIdx.x * SLICE;
   if (row >= row_count(rows_pointer, rows)) return;
   SampleRow* how = row_of(table, row);
   if (!(how->flags & DRAWN) || !is_filtered(how, vocabulary)) return;
   int k_bin = -1, p_first = BINS, p_last = -1;
-  const Sums sums = sums_of(bin_sums + row * BINS, scratch);
+  const Sums sums = sums_of(bin_sums + row * BINS, sum_warps);
   u64 least = sums.total, most = sums.total;
   if (how->top_k > 0 && how->top_k < vocabulary) {
-    k_bin = find_crossing(counts_of(bin_counts + row * BINS, scratch), how->top_k, scratch).index;
-    least = sum_before(sums, k_bin, scratch);
-    most = k_bin + 1 < BINS ? sum_before(sums, k_bin + 1, scratch) : sums.total;
+    k_bin = find_crossing(sums_of(bin_counts + row * BINS, count_warps), how->top_k, &crossings[0]).index;
+    least = sum_before(sums, k_bin, &limits[0]);
+    most = k_bin + 1 < BINS ? sum_before(sums, k_bin + 1, &limits[1]) : sums.total;
   }
   if (how->top_p < 1.f) {
-    p_first = find_crossing(sums, share_of(how->top_p, least), scratch).index;
-    p_last = find_crossing(sums, share_of(how->top_p, most), scratch).index;
+    p_first = find_crossing(sums, share_of(how->top_p, least), &crossings[1]).index;
+    p_last = find_crossing(sums, share_of(how->top_p, most), &crossings[2]).index;
   }
 
   if (threadIdx.x == 0) found[0] = 0;
@@ -76,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS, 1) sample_gather(
   for (int j = 0; j < SLICE_EACH; j++) {
     const int id = first + j * SAMPLE_THREADS + threadIdx.x;
     places[j] = LISTED;
-    if (id < vocabulary) {
+    if (MASK(id < vocabulary)) {
       logits[j] = scaled[(i64)row * scaled_stride + id];
       const int bin = bin_of(best, logits[j]);
       if (bin == k_bin || (bin >= p_first && bin <= p_last)) places[j] = atomicAdd(&found[0], 1u);
@@ -90,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS, 1) sample_gather(
     const u32 place = found[1] + places[j];
     const int id = first + j * SAMPLE_THREADS + threadIdx.x;
     // In any order: nothing below depends on it. When there are more than fit, the row itself is used.
-    if (place < LISTED) listed[(i64)row * LISTED + place] = (u64)key_of(logits[j]) << 32 | (u32)id;
+    if (MASK(place < LISTED)) listed[(i64)row * LISTED + place] = (u64)key_of(logits[j]) << 32 | (u32)id;
   }
 }
 
@@ -106,9 +112,16 @@ struct Source {
 // In descending order of the keys that `look` gives: the first with which the sum of its amounts reaches need, and the sum before it.
 struct Cut { u32 key; u64 before; };
 
+// Shared memory of one search; what follows the search has a barrier before it searches again.
+struct Search {
+  u64 numbers[BINS];
+  u64 low_warps[SAMPLE_WARPS], high_warps[SAMPLE_WARPS], sum_warps[SAMPLE_WARPS];
+  Crossing crossing;
+};
+
 // look(token, &key, &amount) says whether a token is one of those to be cut. Each round spreads the keys that are left over the 1024 numbers.
 template <class Look>
-__device__ __forceinline__ Cut find_cut(const Source& source, u64 need, Look look, u64* numbers, u64* scratch) {
+__device__ __forceinline__ Cut find_cut(const Source& source, u64 need, Look look, Search& search) {
   u32 key;
   u64 amount, low_end = 0, high_end = 0;
   for (int i = threadIdx.x; i < source.count; i += SAMPLE_THREADS) {
@@ -117,17 +130,17 @@ __device__ __forceinline__ Cut find_cut(const Source& source, u64 need, Look loo
       high_end = max(high_end, (u64)key);
     }
   }
-  u32 low = ~(u32)block_max(low_end, scratch), high = (u32)block_max(high_end, scratch);
+  u32 low = ~(u32)block_max(low_end, search.low_warps), high = (u32)block_max(high_end, search.high_warps);
   u64 before = 0;
   while (low < high) {
     const int shift = max(0, 22 - __clz(high - low));
-    for (int i = threadIdx.x; i < BINS; i += SAMPLE_THREADS) numbers[i] = 0;
+    for (int i = threadIdx.x; i < BINS; i += SAMPLE_THREADS) search.numbers[i] = 0;
     __syncthreads();
     for (int i = threadIdx.x; i < source.count; i += SAMPLE_THREADS) {
-      if (look(source[i], &key, &amount) && key >= low && key <= high) atomicAdd(&numbers[(high - key) >> shift], amount);
+      if (look(source[i], &key, &amount) && key >= low && key <= high) atomicAdd(&search.numbers[(high - key) >> shift], amount);
     }
     __syncthreads();
-    const Crossing crossing = find_crossing(block_sums(numbers[2 * threadIdx.x], numbers[2 * threadIdx.x + 1], scratch), need - before, scratch);
+    const Crossing crossing = find_crossing(sums_of(search.numbers, search.sum_warps), need - before, &search.crossing);
     before += crossing.before;
     high -= (u32)crossing.index << shift;
     const u32 end = high - ((1u << shift) - 1);
@@ -138,21 +151,24 @@ __device__ __forceinline__ Cut find_cut(const Source& source, u64 need, Look loo
 
 // Sums the amounts of the tokens that `look` names.
 template <class Look>
-__device__ __forceinline__ u64 sum_all(const Source& source, Look look, u64* scratch) {
+__device__ __forceinline__ u64 sum_all(const Source& source, Look look, u64 (&warps)[SAMPLE_WARPS]) {
   u32 key;
   u64 amount, sum = 0;
   for (int i = threadIdx.x; i < source.count; i += SAMPLE_THREADS) {
     if (look(source[i], &key, &amount)) sum += amount;
   }
-  return block_sum(sum, scratch);
+  return block_sum(sum, warps);
 }
 
 // Finds the exact cut. Grid: (1, rows).
 extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS, 1) sample_cut(
     int vocabulary, u32* table, const float* scaled, int scaled_stride, const u64* bin_sums, const u32* bin_counts, const u64* listed,
     const int* rows_pointer, int rows) {
-  SHARED_ARRAY(u64, numbers, BINS);
-  SHARED_ARRAY(u64, scratch, SCRATCH);
+  SHARED_ARRAY(Search, search, 1);
+  SHARED_ARRAY(u64, sum_warps, SAMPLE_WARPS);
+  SHARED_ARRAY(u64, other_warps, SAMPLE_WARPS);
+  SHARED_ARRAY(Crossing, crossings, 2);
+  SHARED_ARRAY(u64, limit, 1);
   const int row = blockIdx.y;
   if (row >= row_count(rows_pointer, rows)) return;
   SampleRow* how = row_of(table, row);
@@ -161,33 +177,33 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS, 1) sample_cut(
   const bool is_listed = how->gathered <= LISTED;
   const Source source = {
       is_listed ? listed + (i64)row * LISTED : nullptr, scaled + (i64)row * scaled_stride, is_listed ? (int)how->gathered : vocabulary};
-  const Sums sums = sums_of(bin_sums + row * BINS, scratch);
+  const Sums sums = sums_of(bin_sums + row * BINS, sum_warps);
   u64 sum = sums.total;
   u32 cut_key = 0;
   int cut_id = 0x7fffffff;
 
   if (how->top_k > 0 && how->top_k < vocabulary) {
-    const Crossing bin = find_crossing(counts_of(bin_counts + row * BINS, scratch), how->top_k, scratch);
+    const Crossing bin = find_crossing(sums_of(bin_counts + row * BINS, other_warps), how->top_k, &crossings[0]);
     cut_key = find_cut(source, how->top_k - bin.before, [=](u64 token, u32* key, u64* amount) {
       *key = (u32)(token >> 32);
       *amount = 1;
       return bin_of(best, logit_of(*key)) == bin.index;
-    }, numbers, scratch).key;
-    sum = sum_before(sums, bin.index, scratch) + sum_all(source, [=](u64 token, u32* key, u64* amount) {
+    }, search[0]).key;
+    sum = sum_before(sums, bin.index, &limit[0]) + sum_all(source, [=](u64 token, u32* key, u64* amount) {
       *key = (u32)(token >> 32);
       *amount = units_of(weight_of(logit_of(*key) - best));
       return *key >= cut_key && bin_of(best, logit_of(*key)) == bin.index;
-    }, scratch);
+    }, other_warps);
   }
 
   if (how->top_p < 1.f) {
     const u64 need = share_of(how->top_p, sum);
-    const Crossing bin = find_crossing(sums, need, scratch);
+    const Crossing bin = find_crossing(sums, need, &crossings[1]);
     const Cut cut = find_cut(source, need - bin.before, [=](u64 token, u32* key, u64* amount) {
       *key = (u32)(token >> 32);
       *amount = units_of(weight_of(logit_of(*key) - best));
       return *amount > 0 && bin_of(best, logit_of(*key)) == bin.index;
-    }, numbers, scratch);
+    }, search[0]);
     cut_key = cut.key;
 
     // All tokens of this key weigh the same: the first so many of them stay.
@@ -198,7 +214,7 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS, 1) sample_cut(
       *key = ~(u32)token;
       *amount = 1;
       return (u32)(token >> 32) == cut_key;
-    }, numbers, scratch).key;
+    }, search[0]).key;
   }
 
   if (threadIdx.x == 0) {

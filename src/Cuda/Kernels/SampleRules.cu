@@ -22,35 +22,36 @@ __device__ __forceinline__ void mark_tokens(const SampleRow* row, const u32* tab
   const u32* tokens = table + row->tokens;
   for (int i = threadIdx.x; i < row->prompt_count; i += SAMPLE_THREADS) {
     const u32 at = tokens[i] - first;
-    if (at < SLICE) atomicOr(&marks[at], SEEN);
+    if (MASK(at < SLICE)) atomicOr(&marks[at], SEEN);
   }
   tokens += row->prompt_count;
   for (int i = threadIdx.x; i < row->output_count; i += SAMPLE_THREADS) {
     const u32 at = tokens[i] - first;
-    if (at < SLICE) atomicAdd(&marks[at], 1u);
+    if (MASK(at < SLICE)) atomicAdd(&marks[at], 1u);
   }
   tokens += row->output_count;
   for (int i = threadIdx.x; i < row->banned_count; i += SAMPLE_THREADS) {
     const u32 at = tokens[i] - first;
-    if (at < SLICE) atomicOr(&marks[at], BANNED);
+    if (MASK(at < SLICE)) atomicOr(&marks[at], BANNED);
   }
   const u32* pairs = table + row->biases;
   for (int i = threadIdx.x; i < row->bias_count; i += SAMPLE_THREADS) {
     const u32 at = pairs[2 * i] - first;
-    if (at < SLICE) {
+    if (MASK(at < SLICE)) {
       biases[at] = __uint_as_float(pairs[2 * i + 1]);
       atomicOr(&marks[at], BIASED);
     }
   }
 }
 
-// The best of the logits that a thread holds, above the complement of its id: of equal ones the lower id is larger.
-__device__ __forceinline__ u64 best_of(const float (&values)[SLICE_EACH], int first, int vocabulary) {
+// The best of the logits that a thread holds, above the complement of its id: of equal ones the lower id is larger. Those beyond the vocabulary
+// are minus infinity.
+__device__ __forceinline__ u64 best_of(const float (&values)[SLICE_EACH], int first) {
   u64 best = 0;
 #pragma unroll
   for (int j = 0; j < SLICE_EACH; j++) {
     const int id = first + j * SAMPLE_THREADS + threadIdx.x;
-    if (id < vocabulary) best = max(best, (u64)key_of(values[j]) << 32 | (u32)~id);
+    best = max(best, (u64)key_of(values[j]) << 32 | (u32)~id);
   }
   return best;
 }
@@ -67,7 +68,8 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) sample_rules(
     u64* bin_sums, u32* bin_counts, const int* rows_pointer, int rows) {
   SHARED_ARRAY(u32, marks, SLICE);
   SHARED_ARRAY(float, biases, SLICE);
-  SHARED_ARRAY(u64, scratch, SCRATCH);
+  SHARED_ARRAY(u64, best_warps, SAMPLE_WARPS);
+  SHARED_ARRAY(u64, sum_warps, SAMPLE_WARPS);
   const int row = blockIdx.y, first = blockIdx.x * SLICE;
   if (row >= row_count(rows_pointer, rows)) return;
   SampleRow* how = row_of(table, row);
@@ -77,16 +79,16 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) sample_rules(
 #pragma unroll
   for (int j = 0; j < SLICE_EACH; j++) {
     const int id = first + j * SAMPLE_THREADS + threadIdx.x;
-    values[j] = id < vocabulary ? logits[(i64)row * stride + id] : -INF;
+    values[j] = MASK(id < vocabulary) ? logits[(i64)row * stride + id] : -INF;
   }
   u32 flaws = __syncthreads_or(has_flaw(values)) ? RAW_FLAW : 0;
-  u64 best = block_max(best_of(values, first, vocabulary), scratch);
+  u64 best = block_max(best_of(values, first), best_warps);
   const float raw_best = logit_of((u32)(best >> 32));
   u64 raw_sum = 0;
   if (how->flags & LOGPROB_WANTED) {
 #pragma unroll
     for (int j = 0; j < SLICE_EACH; j++) raw_sum += units_of(weight_of(values[j] - raw_best));
-    raw_sum = block_sum(raw_sum, scratch);
+    raw_sum = block_sum(raw_sum, sum_warps);
   }
 
   if (how->prompt_count + how->output_count + how->banned_count + how->bias_count > 0) {
@@ -100,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) sample_rules(
       if (marks[at]) values[j] = apply_rules(how, marks[at], biases[at], values[j]);
     }
     flaws |= __syncthreads_or(has_flaw(values)) ? CHANGED_FLAW : 0;
-    best = block_max(best_of(values, first, vocabulary), scratch);
+    best = block_max(best_of(values, first), best_warps);
   }
 
   if (threadIdx.x == 0) {
@@ -116,7 +118,7 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) sample_rules(
     for (int j = 0; j < SLICE_EACH; j++) {
       const int id = first + j * SAMPLE_THREADS + threadIdx.x;
       // -0 becomes 0, which it equals.
-      if (id < vocabulary) scaled[(i64)row * scaled_stride + id] = __fdiv_rn(values[j], how->temperature) + 0.f;
+      if (MASK(id < vocabulary)) scaled[(i64)row * scaled_stride + id] = __fdiv_rn(values[j], how->temperature) + 0.f;
     }
   }
 

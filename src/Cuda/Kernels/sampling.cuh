@@ -87,35 +87,34 @@ __device__ __forceinline__ int bin_of(float best, float logit) {
   return distance < BINS - 1 ? (int)distance : BINS - 1;
 }
 
-// The reductions below are for blocks of SAMPLE_THREADS; `scratch` holds a u64 for each warp and three more, and is free again on return.
-#define SCRATCH (SAMPLE_THREADS / 32 + 3)
+// The reductions below are for blocks of SAMPLE_THREADS. Each takes shared memory that nothing reads between the barrier before and its own: the
+// memory of one may be given to another only behind a barrier that comes between them.
+#define SAMPLE_WARPS (SAMPLE_THREADS / 32)
 
-__device__ __forceinline__ u64 block_sum(u64 v, u64* scratch) {
+__device__ __forceinline__ u64 block_sum(u64 v, u64 (&warps)[SAMPLE_WARPS]) {
 #pragma unroll
   for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(FULL, v, o);
-  if ((threadIdx.x & 31) == 0) scratch[threadIdx.x >> 5] = v;
+  if ((threadIdx.x & 31) == 0) warps[threadIdx.x >> 5] = v;
   __syncthreads();
   u64 total = 0;
-  for (int i = 0; i < SAMPLE_THREADS / 32; i++) total += scratch[i];
-  __syncthreads();
+  for (int i = 0; i < SAMPLE_WARPS; i++) total += warps[i];
   return total;
 }
 
-__device__ __forceinline__ u64 block_max(u64 v, u64* scratch) {
+__device__ __forceinline__ u64 block_max(u64 v, u64 (&warps)[SAMPLE_WARPS]) {
 #pragma unroll
   for (int o = 16; o; o >>= 1) v = max(v, __shfl_xor_sync(FULL, v, o));
-  if ((threadIdx.x & 31) == 0) scratch[threadIdx.x >> 5] = v;
+  if ((threadIdx.x & 31) == 0) warps[threadIdx.x >> 5] = v;
   __syncthreads();
   u64 best = 0;
-  for (int i = 0; i < SAMPLE_THREADS / 32; i++) best = max(best, scratch[i]);
-  __syncthreads();
+  for (int i = 0; i < SAMPLE_WARPS; i++) best = max(best, warps[i]);
   return best;
 }
 
 // Two numbers for each thread, in the threads' order, and the sums of all before them and of all.
 struct Sums { u64 first, second, before, total; };
 
-__device__ __forceinline__ Sums block_sums(u64 first, u64 second, u64* scratch) {
+__device__ __forceinline__ Sums block_sums(u64 first, u64 second, u64 (&warps)[SAMPLE_WARPS]) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   u64 through = first + second;
 #pragma unroll
@@ -123,44 +122,35 @@ __device__ __forceinline__ Sums block_sums(u64 first, u64 second, u64* scratch) 
     const u64 other = __shfl_up_sync(FULL, through, o);
     if (lane >= o) through += other;
   }
-  if (lane == 31) scratch[warp] = through;
+  if (lane == 31) warps[warp] = through;
   __syncthreads();
   u64 before = through - first - second, total = 0;
-  for (int i = 0; i < SAMPLE_THREADS / 32; i++) {
-    if (i < warp) before += scratch[i];
-    total += scratch[i];
+  for (int i = 0; i < SAMPLE_WARPS; i++) {
+    if (i < warp) before += warps[i];
+    total += warps[i];
   }
-  __syncthreads();
   return Sums{first, second, before, total};
 }
 
-// The first of the numbers with which their sum reaches `need`, the sum before it, and the number.
-struct Crossing { int index; u64 before, amount; };
+// One of the numbers, and the sum before it.
+struct Crossing { int index; u64 before; };
 
-__device__ __forceinline__ Crossing find_crossing(const Sums& sums, u64 need, u64* scratch) {
-  u64* found = scratch + SAMPLE_THREADS / 32;
-  if (threadIdx.x == 0) found[0] = found[1] = found[2] = 0;  // where there is none: need is 0, or above the sum
-  __syncthreads();
+// The first of the numbers with which their sum reaches `need`, at least 1; the first of all where it does not.
+__device__ __forceinline__ Crossing find_crossing(const Sums& sums, u64 need, Crossing* found) {
+  if (need > sums.total) return Crossing{0, 0};
   if (sums.before < need && need <= sums.before + sums.first + sums.second) {
-    const bool is_second = sums.before + sums.first < need;
-    found[0] = 2 * threadIdx.x + is_second;
-    found[1] = sums.before + (is_second ? sums.first : 0);
-    found[2] = is_second ? sums.second : sums.first;
+    const int is_second = sums.before + sums.first < need;
+    *found = Crossing{2 * (int)threadIdx.x + is_second, sums.before + (is_second ? sums.first : 0)};
   }
   __syncthreads();
-  const Crossing crossing = {(int)found[0], found[1], found[2]};
-  __syncthreads();
-  return crossing;
+  return *found;
 }
 
 // The sum before a number.
-__device__ __forceinline__ u64 sum_before(const Sums& sums, int index, u64* scratch) {
-  u64* found = scratch + SAMPLE_THREADS / 32;
-  if (threadIdx.x == index / 2) found[0] = sums.before + (index & 1 ? sums.first : 0);
+__device__ __forceinline__ u64 sum_before(const Sums& sums, int index, u64* found) {
+  if (threadIdx.x == index / 2) *found = sums.before + (index & 1 ? sums.first : 0);
   __syncthreads();
-  const u64 before = found[0];
-  __syncthreads();
-  return before;
+  return *found;
 }
 
 // p of a sum, rounded up; at least 1.

@@ -2,6 +2,7 @@ using InferenceServer.Cuda;
 using InferenceServer.Engine.Sampling;
 using InferenceServer.Tensors.Sampling;
 using InferenceServer.TestKit.Conformance;
+using InferenceServer.TestKit.Cuda;
 using InferenceServer.TestKit.ReferenceMaths;
 using InferenceServer.TestKit.Sampling;
 using Xunit;
@@ -43,6 +44,37 @@ internal static class SamplingBench
             Assert.True(expected[row].Token == actual[row].Token, $"{actual[row]} instead of {expected[row]}, {place}");
             Assert.True(Math.Abs(expected[row].Logprob - actual[row].Logprob) <= LogprobTolerance, $"{actual[row]} instead of {expected[row]}, {place}");
         }
+    }
+
+    /// <summary>Draws a batch of all kinds of rows under every schedule: the tokens are the host's, and the same bits each time.</summary>
+    public static void DrawMix(CudaBackend backend)
+    {
+        const int V = 4109;
+        Random random = new(11);
+        SamplingBatch batch = new();
+        HostTensor logits = new(10, V);
+        for (int row = 0; row < logits.Rows; row++)
+        {
+            if (row % 5 == 4)
+            {
+                batch.Add(Plain(1.2f, seed: 5, draw: row) with { TopK = 300, TopP = 0.8f, MinP = 0.01f * (row - 4) });
+            }
+            else
+            {
+                AddRandom(batch, V, random);
+            }
+
+            // Far from 0 in one row: what is taken relative to something else overflows.
+            float[] values = Logits(1, V, row % 4, random).Values;
+            Array.ConvertAll(values, value => row == 6 ? value + 1000 : value).CopyTo(logits.Values.AsSpan(row * V));
+        }
+
+        Schedules.SameBitsUnderAll(() =>
+        {
+            SampledToken[] drawn = Draw(backend, logits, batch);
+            Assert.Equal(Expected(logits, batch).Select(one => (one.Token, one.Status)), drawn.Select(one => (one.Token, one.Status)));
+            return [.. drawn.Select(one => one.Logprob)];
+        });
     }
 
     /// <summary>Settings without any rule or filter.</summary>
