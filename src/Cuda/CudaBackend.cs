@@ -12,6 +12,7 @@ using InferenceServer.Cuda.Steps;
 using InferenceServer.Cuda.Weights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
+using InferenceServer.Tensors.Packed;
 using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
 
@@ -22,7 +23,7 @@ namespace InferenceServer.Cuda;
 /// are launched as graphs (<see cref="StepGraphs"/>). With <see cref="CudaProducts.Exact"/> a row's result has the same bits whatever the
 /// other rows of the call.
 /// </summary>
-public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
+public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, ISamplingBackend
 {
     private readonly CudaMachine _machine;
     private readonly CudaDevice _device;
@@ -155,6 +156,23 @@ public sealed unsafe class CudaBackend : IComputeBackend, ISamplingBackend
 
     public WeightMatrix CreateMatrix(int rows, int columns, WeightFormat format, string label, WeightRowReader reader) =>
         CudaWeightMatrix.Pack(_machine, rows, columns, format, label, reader);
+
+    public string PackedLayout => string.Create(CultureInfo.InvariantCulture, $"cuda units {WeightLayout.Version}");
+
+    /// <summary>Nothing to do: what the device holds is a copy.</summary>
+    public void Prepare(PackedFile file) => ArgumentNullException.ThrowIfNull(file);
+
+    public WeightMatrix CreateMatrix(PackedFile file, PackedSection section)
+    {
+        ArgumentNullException.ThrowIfNull(section);
+        return CudaWeightMatrix.Restore(_machine, section);
+    }
+
+    public void ReadPacked(WeightMatrix matrix, long offset, Span<byte> destination)
+    {
+        CudaWeightMatrix.Of(matrix).ReadPacked(offset, destination);
+        GC.KeepAlive(matrix);
+    }
 
     public void ReadMatrix(WeightMatrix matrix, int firstRow, Span<float> destination)
     {

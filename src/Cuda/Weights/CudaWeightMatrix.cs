@@ -6,10 +6,10 @@ using InferenceServer.Tensors;
 namespace InferenceServer.Cuda.Weights;
 
 /// <summary>A weight matrix on the device, in the layout of its format.</summary>
-internal sealed unsafe class CudaWeightMatrix : WeightMatrix
+internal sealed unsafe partial class CudaWeightMatrix : WeightMatrix
 {
-    // Rows are read and packed in pieces of so many bytes for each processor, at least a unit.
-    private const long PieceBytes = 4 << 20;
+    // Rows are read and packed in pieces of so many bytes on each processor, at least a unit.
+    private const int PieceBytes = 4 << 20;
 
     private readonly CudaMachine _machine;
     private readonly CudaBuffer _buffer;
@@ -115,8 +115,8 @@ internal sealed unsafe class CudaWeightMatrix : WeightMatrix
             return false;
         }
 
-        byte[] own = ArrayPool<byte>.Shared.Rent((int)PieceBytes);
-        byte[] theirs = ArrayPool<byte>.Shared.Rent((int)PieceBytes);
+        byte[] own = ArrayPool<byte>.Shared.Rent(PieceBytes);
+        byte[] theirs = ArrayPool<byte>.Shared.Rent(PieceBytes);
         try
         {
             bool isSame = true;

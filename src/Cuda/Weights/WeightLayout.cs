@@ -8,6 +8,9 @@ namespace InferenceServer.Cuda.Weights;
 /// </summary>
 internal abstract class WeightLayout
 {
+    /// <summary>Changes with any layout: bytes that were packed under another version are not read.</summary>
+    public const int Version = 1;
+
     /// <summary>Outputs of a unit: the rows of a tensor core's tile.</summary>
     public const int UnitRows = 16;
 

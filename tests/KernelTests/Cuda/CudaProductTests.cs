@@ -1,4 +1,6 @@
 using InferenceServer.Cuda;
+using InferenceServer.Cuda.Products;
+using InferenceServer.Cuda.Weights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Steps;
 using InferenceServer.TestKit.Conformance;
@@ -40,6 +42,41 @@ public sealed class CudaProductTests
             string what = $"{format} [{rows}, {inputs}] x [{outputs}, {inputs}]";
             Closeness.AssertCloseByScale(Reference.MatMul(multiplied, rounded), scale, y, 1e-6, what);
             Assert.DoesNotContain(StandIn.KernelRuns.Keys, name => name.StartsWith("product", StringComparison.Ordinal));
+        }
+    }
+
+    [StandInTheory]
+    [InlineData(WeightFormat.F32)]
+    [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
+    public void Gradients_of_inputs_are_added_up(WeightFormat format)
+    {
+        using CudaBackend backend = CudaTestBackend.Create(CudaProducts.Auto);
+        using GemmProducts products = new(backend.Context);
+        foreach ((int outputs, int inputs, int rows) in new[] { (1, 1, 1), (33, 67, 5), (97, 131, 70) })
+        {
+            HostTensor dy = HostTensor.Random(rows, outputs, outputs);
+            HostTensor dx = HostTensor.Random(rows, inputs, inputs);
+            using WeightMatrix matrix = Pack(backend, HostTensor.Random(outputs, inputs, 1), format);
+            HostTensor kept = new(outputs, inputs);
+            backend.ReadMatrix(matrix, 0, kept.Values);
+            using GuardedTensor gradient = new(backend, dy);
+            using GuardedTensor sum = new(backend, dx);
+
+            products.AddGradient(gradient.View, CudaWeightMatrix.Of(matrix), sum.View);
+
+            bool isRounded = format != WeightFormat.F32;
+            HostTensor transposed = Transposed(isRounded ? kept.RoundedToBFloat16() : kept);
+            double[] expected = Reference.MatMul(isRounded ? dy.RoundedToBFloat16() : dy, transposed);
+            double[] scale = Reference.MatMul(dy.Absolute(), transposed.Absolute());
+            for (int i = 0; i < expected.Length; i++)
+            {
+                expected[i] += dx.Values[i];
+                scale[i] += Math.Abs(dx.Values[i]);
+            }
+
+            Closeness.AssertCloseByScale(expected, scale, sum.Read(), 1e-6, $"{format} [{rows}, {outputs}] x [{outputs}, {inputs}]");
         }
     }
 
@@ -126,6 +163,17 @@ public sealed class CudaProductTests
         format,
         "weight",
         (first, target) => weight.Values.AsSpan(first * weight.Columns, target.Length).CopyTo(target));
+
+    private static HostTensor Transposed(HostTensor x)
+    {
+        HostTensor y = new(x.Columns, x.Rows);
+        for (int i = 0; i < x.Values.Length; i++)
+        {
+            y[i % x.Columns, i / x.Columns] = x.Values[i];
+        }
+
+        return y;
+    }
 
     private static float[] Multiply(CudaBackend backend, HostTensor x, WeightMatrix matrix)
     {
