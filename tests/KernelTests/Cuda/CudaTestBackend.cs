@@ -4,7 +4,7 @@ using InferenceServer.TestKit.Cuda;
 
 namespace InferenceServer.KernelTests.Cuda;
 
-/// <summary>The CUDA backend on the stand-in.</summary>
+/// <summary>The CUDA backend on the stand-in, or on a device where <see cref="CudaHardware"/> says so.</summary>
 internal static class CudaTestBackend
 {
     /// <summary>Makes a backend; the stand-in is built if it was not.</summary>
@@ -14,9 +14,16 @@ internal static class CudaTestBackend
     public static CudaBackend Create(
         CudaProducts products = CudaProducts.Exact, bool graphs = true, WeightFormat keyValues = WeightFormat.BF16)
     {
-        CudaOptions options = new() { LibraryPath = StandIn.Folder, Products = products, Graphs = graphs, KeyValues = keyValues };
+        CudaOptions options = new()
+        {
+            LibraryPath = CudaHardware.LibraryPath,
+            KernelCache = CudaHardware.KernelCache,
+            Products = products,
+            Graphs = graphs,
+            KeyValues = keyValues,
+        };
         return CudaBackend.TryCreate(options, out CudaBackend? backend, out string reason)
             ? backend
-            : throw new InvalidOperationException($"the stand-in has no device: {reason}");
+            : throw new InvalidOperationException($"there is no device: {reason}");
     }
 }
