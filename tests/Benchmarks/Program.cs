@@ -1,4 +1,6 @@
 using InferenceServer.Benchmarks.Beside;
+using InferenceServer.Benchmarks.Gpu;
+using InferenceServer.Benchmarks.Gpu.Conformance;
 using InferenceServer.Benchmarks.Kernels;
 using InferenceServer.Benchmarks.Load;
 using InferenceServer.Benchmarks.Peers;
@@ -53,6 +55,12 @@ internal static class Program
             case "start":
                 await StartBenchmark.RunAsync(arguments[1..]);
                 return 0;
+            case "gpu":
+                return await GpuBenchmark.RunAsync(arguments[1..]);
+            case GpuBenchmark.StageCommand:
+                return await GpuBenchmark.RunStageAsync(arguments[1..]);
+            case ConformanceRunner.Command:
+                return ConformanceRunner.Run(arguments[1..]);
             default:
                 Console.Error.WriteLine("usage: Benchmarks kernels [--rounds N] [--output FILE]");
                 Console.Error.WriteLine($"       Benchmarks step {StepBenchmark.Usage}");
@@ -61,6 +69,7 @@ internal static class Program
                 Console.Error.WriteLine($"       Benchmarks training {TrainingBenchmarkOptions.Usage}");
                 Console.Error.WriteLine($"       Benchmarks beside {BesideBenchmark.Usage}");
                 Console.Error.WriteLine($"       Benchmarks start {StartBenchmark.Usage}");
+                Console.Error.WriteLine($"       Benchmarks gpu {GpuOptions.Usage}");
                 return 2;
         }
     }
