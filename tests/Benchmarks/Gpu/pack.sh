@@ -42,10 +42,11 @@ cp tests/KernelTests/bin/Release/net10.0/InferenceServer.KernelTests.dll "$work/
 golden=${GOLDEN_DIR:-../shared}/fixtures/bases
 [ -d "$golden" ] || golden=tests/UnitTests/Data/golden/fixtures/bases
 cp -rL "$golden" "$work/app/fixtures"
-archive app.tar.xz "$work/app" '--exclude=*.pdb' '--exclude=*.xml' .
+chmod -R u+w "$work/app"
+archive app.tar.xz "$work/app" '--exclude=*.pdb' '--exclude=*.xml' --exclude=./demo .
 
 rm -f "$out/fallback.tar.xz"
-ssl=$( (ldconfig -p 2>/dev/null || /sbin/ldconfig -p) | awk '/libssl\.so\.3 .*x86-64/ { print $NF; exit }')
+ssl=$( (ldconfig -p 2>/dev/null || /sbin/ldconfig -p) | awk '/libssl\.so\.3 .*x86-64/ { path = $NF } END { print path }')
 [ -z "$ssl" ] || archive fallback.tar.xz "$(dirname "$ssl")" -h libssl.so.3 libcrypto.so.3
 
 install -m 755 tests/Benchmarks/Gpu/run.sh "$out/run.sh"

@@ -41,7 +41,8 @@ if [ -z "${CUDA_LIBRARY_PATH:-}" ]; then
 fi
 
 # .NET looks for OpenSSL by itself; the one that was carried along is for machines without.
-if [ -d "$base/fallback" ] && ! (ldconfig -p 2>/dev/null || /sbin/ldconfig -p 2>/dev/null) | grep -q 'libssl\.so\.\(3\|1\.1\)'; then
+known=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p 2>/dev/null || true)
+if [ -d "$base/fallback" ] && [[ $known != *libssl.so.3* && $known != *libssl.so.1.1* ]]; then
   export LD_LIBRARY_PATH=$base/fallback${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 
