@@ -19,7 +19,7 @@ internal static class ConformanceRunner
     private const string Suites = "InferenceServer.TestKit.Conformance";
 
     /// <summary>Runs tests of an assembly and writes an outcome a line.</summary>
-    /// <param name="arguments">Path of the assembly; last part of the namespace, Cuda or Cpu; the first test to run.</param>
+    /// <param name="arguments">Path of the assembly; a part of the namespace, Cuda or Cpu; the first test to run.</param>
     /// <returns>0, or 1 when the device was lost and later tests were not run.</returns>
     public static int Run(string[] arguments)
     {
@@ -58,7 +58,7 @@ internal static class ConformanceRunner
 
     private static bool IsConformance(Type type, string library)
     {
-        if (type.IsAbstract || type.Namespace?.EndsWith("." + library, StringComparison.Ordinal) != true)
+        if (type.IsAbstract || type.Namespace?.Split('.').Contains(library) != true)
         {
             return false;
         }

@@ -20,7 +20,7 @@ internal static class FixtureStage
 
     public const string AsGraphs = "greedy tokens with graphs as without";
 
-    private const int NewTokens = 32;
+    private const int MaxNewTokens = 32;
 
     // Relative, of the largest logit: bf16 keeps 8 bits.
     private const double Near = 2e-2;
@@ -53,33 +53,34 @@ internal static class FixtureStage
         using CpuBackend cpu = new(new CpuOptions { Products = CpuProducts.Vectors });
         using TransformerModel onCpu = TransformerModel.Load(folder, cpu, new ModelLoadOptions());
         using ModelHarness reference = new(onCpu, cpu);
-        int[][] wanted = Greedy(reference, prompts);
-        int[][] withGraphs = OnDevice(run.Options, folder, graphs: true, prompts);
-        int[][] without = OnDevice(run.Options, folder, graphs: false, prompts);
+        int newTokens = Math.Min(MaxNewTokens, onCpu.MaxModelLength - prompts.Max(prompt => prompt.Length));
+        int[][] wanted = Greedy(reference, prompts, newTokens);
+        int[][] withGraphs = OnDevice(run.Options, folder, graphs: true, prompts, newTokens);
+        int[][] without = OnDevice(run.Options, folder, graphs: false, prompts, newTokens);
         int equal = 0, compared = 0, same = 0;
         for (int i = 0; i < prompts.Length; i++)
         {
-            int until = Enumerable.Range(0, NewTokens).FirstOrDefault(n => wanted[i][n] != withGraphs[i][n], NewTokens);
-            bool isClose = until < NewTokens && AreNear(reference, [.. prompts[i], .. wanted[i][..until]], wanted[i][until], withGraphs[i][until], onCpu.Config.VocabularySize);
+            int until = Enumerable.Range(0, newTokens).FirstOrDefault(n => wanted[i][n] != withGraphs[i][n], newTokens);
+            bool isClose = until < newTokens && AreNear(reference, [.. prompts[i], .. wanted[i][..until]], wanted[i][until], withGraphs[i][until], onCpu.Config.VocabularySize);
             equal += until;
-            compared += until == NewTokens || isClose ? until : NewTokens;
-            same += Enumerable.Range(0, NewTokens).Count(n => withGraphs[i][n] == without[i][n]);
+            compared += until == newTokens || isClose ? until : newTokens;
+            same += Enumerable.Range(0, newTokens).Count(n => withGraphs[i][n] == without[i][n]);
         }
 
         asCpu[0] += equal;
         asCpu[1] += compared;
         asGraphs[0] += same;
-        asGraphs[1] += NewTokens * prompts.Length;
-        run.Record(Path.GetFileName(folder), AsCpu, (double)equal / compared, "of 1", note: string.Create(CultureInfo.InvariantCulture, $"{equal} of {compared} tokens; {(NewTokens * prompts.Length) - compared} after a choice between near logits"));
-        run.Record(Path.GetFileName(folder), AsGraphs, (double)same / (NewTokens * prompts.Length), "of 1");
+        asGraphs[1] += newTokens * prompts.Length;
+        run.Record(Path.GetFileName(folder), AsCpu, (double)equal / compared, "of 1", note: string.Create(CultureInfo.InvariantCulture, $"{equal} of {compared} tokens; {(newTokens * prompts.Length) - compared} after a choice between near logits"));
+        run.Record(Path.GetFileName(folder), AsGraphs, (double)same / (newTokens * prompts.Length), "of 1");
     }
 
-    private static int[][] OnDevice(GpuOptions options, string folder, bool graphs, int[][] prompts)
+    private static int[][] OnDevice(GpuOptions options, string folder, bool graphs, int[][] prompts, int newTokens)
     {
         using IComputeBackend backend = Create(options, graphs);
         using TransformerModel model = TransformerModel.Load(folder, backend, new ModelLoadOptions());
         using ModelHarness harness = new(model, backend);
-        return Greedy(harness, prompts);
+        return Greedy(harness, prompts, newTokens);
     }
 
     private static IComputeBackend Create(GpuOptions options, bool graphs)
@@ -93,7 +94,8 @@ internal static class FixtureStage
         return CudaBackend.TryCreate(cuda, out CudaBackend? backend, out string reason) ? backend : throw new InvalidOperationException($"no CUDA here: {reason}");
     }
 
-    private static int[][] Greedy(ModelHarness harness, int[][] prompts) => harness.Greedy([.. prompts.Select(prompt => new HarnessSequence(prompt))], NewTokens);
+    private static int[][] Greedy(ModelHarness harness, int[][] prompts, int newTokens) =>
+        harness.Greedy([.. prompts.Select(prompt => new HarnessSequence(prompt))], newTokens);
 
     /// <summary>Whether the CPU itself sees two tokens after a text nearly alike.</summary>
     private static bool AreNear(ModelHarness reference, int[] text, int first, int second, int vocabulary)

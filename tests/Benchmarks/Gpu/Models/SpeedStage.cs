@@ -41,7 +41,8 @@ internal static class SpeedStage
                 StreamRun streams = await StreamRun.RunAsync(
                     server.Engine, [.. Enumerable.Repeat("", batch)], PromptTokens, NewTokens, random, shape.Vocabulary);
                 return streams.TokensPerSecond;
-            }));
+            }
+            ));
             await decode.RunAsync(Math.Min(MaxRounds, run.Options.Rounds), goesOn);
             double context = PromptTokens + (NewTokens / 2.0);
             double bytes = (2.0 * shape.MultipliedParameters) + (batch * context * server.KvBytesPerToken);
@@ -57,7 +58,8 @@ internal static class SpeedStage
                 GenerationUsage usage = await StreamRun.ReadAsync(
                     server.Engine, StreamRun.Request("", tokens, newTokens: 1, random, shape.Vocabulary), []);
                 return tokens / usage.TimeToFirstToken.TotalSeconds;
-            }));
+            }
+            ));
             await prefill.RunAsync(3 * run.Options.Rounds, goesOn);
 
             // Only the last row goes through the head.

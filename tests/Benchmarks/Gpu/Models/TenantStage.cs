@@ -67,7 +67,8 @@ internal static class TenantStage
                 double rate = await DecodeAsync(server, [.. Enumerable.Repeat(tenant, Batch)], random);
                 await server.Client.Adapters.UnmergeAsync(tenant);
                 return rate;
-            }));
+            }
+        ));
         await ways.RunAsync(Math.Min(3, run.Options.Rounds), () => run.Has(0.05));
         run.Record(
             server.Shape.Name,
