@@ -11,16 +11,19 @@ using InferenceServer.Tensors.Steps;
 namespace InferenceServer.Cuda.Kernels;
 
 /// <summary>
-/// Launches ApplyAdapters.cu: h = A x of all modules in one launch, y += B h in another, gates between them. In a step of decodes the launches depend on the
-/// number of rows and the modules only.
+/// Launches ApplyAdapters.cu: h = A x of all modules in one launch, y += B h in another, gates between them; and ApplyAdapterTiles.cu for rows in
+/// tiles. In a step of decodes the launches depend on the number of rows and the modules only.
 /// </summary>
 internal sealed class ApplyAdapters
 {
     /// <summary>Modules of a launch.</summary>
     private const int MaxModules = 4;
 
-    private const int RowArguments = 7 + (3 * MaxModules);
+    private const int TableArgument = 2;
+    private const int SharedArguments = 7 + (3 * MaxModules);
     private const int ExpandColumns = 512;
+    private const int DotsOfTile = 16;
+    private const int TileColumns = 128;
     private const int MaxBlocksPerRow = 16;
 
     private readonly KernelContext _context;
@@ -28,8 +31,10 @@ internal sealed class ApplyAdapters
     private readonly KernelFunction _shrink;
     private readonly KernelFunction _gate;
     private readonly KernelFunction _expand;
+    private readonly KernelFunction _shrinkTiles;
+    private readonly KernelFunction _expandTiles;
     private readonly ModuleColumns[] _modules = new ModuleColumns[MaxModules];
-    private readonly KernelArgument[] _arguments = new KernelArgument[RowArguments + 4];
+    private readonly KernelArgument[] _arguments = new KernelArgument[SharedArguments + 4];
     private int _dotCapacity = 64;
 
     /// <summary>What adapters change of some modules.</summary>
@@ -50,6 +55,9 @@ internal sealed class ApplyAdapters
         _shrink = module.Function("adapter_shrink", 256);
         _gate = module.Function("adapter_gate", RankGate.MaxBlocks);
         _expand = module.Function("adapter_expand", 128);
+        KernelModule tiles = context.Library["ApplyAdapterTiles.cu"];
+        _shrinkTiles = tiles.Function("adapter_shrink_tiles", 128);
+        _expandTiles = tiles.Function("adapter_expand_tiles", TileColumns);
     }
 
     public void Run(LoraBatch batch, ReadOnlySpan<ModuleColumns> modules, TensorView x, TensorView y)
@@ -159,39 +167,65 @@ internal sealed class ApplyAdapters
     private void Launch(LoraBatch batch, LoraAddresses tables, int count, Use use, TensorView x, TensorView y)
     {
         ReadOnlySpan<ModuleColumns> modules = _modules.AsSpan(0, count);
+        int dots = DotsOfRow(batch, modules);
 
         // Only ever more, so that launches stay the same while adapters come and go.
-        _dotCapacity = Math.Max(_dotCapacity, (int)BitOperations.RoundUpToPowerOf2((uint)DotsOfRow(batch, modules)));
+        _dotCapacity = Math.Max(_dotCapacity, (int)BitOperations.RoundUpToPowerOf2((uint)dots));
         RowCount rows = _context.Step.RowsOf(x.Rows);
         ulong h = _context.Scratch.Take("adapters' h", (long)rows.Rows * _dotCapacity * sizeof(float));
         SetArguments(tables, rows, h, modules);
+        if (tables.LooseRows > 0)
+        {
+            LaunchRows(rows.Rows, modules, use, x, y);
+        }
+
+        if (tables.TileCount > 0)
+        {
+            _arguments[TableArgument] = tables.Tiles;
+            if (dots > 0)
+            {
+                Grid units = new(Grid.Cover(dots, DotsOfTile), tables.TileCount);
+                Launch(_shrinkTiles, units, CudaBuffer.AddressOf(x), x.RowStride, x.Columns);
+            }
+
+            Launch(_expandTiles, new Grid(PiecesOf(modules, TileColumns), tables.TileCount), CudaBuffer.AddressOf(y), y.RowStride);
+        }
+    }
+
+    private void LaunchRows(int rows, ReadOnlySpan<ModuleColumns> modules, Use use, TensorView x, TensorView y)
+    {
         if ((use & Use.LowRank) != 0)
         {
-            int blocks = Math.Clamp(Grid.Cover(4L * _context.Device.Multiprocessors, rows.Rows), 1, MaxBlocksPerRow);
-            Launch(_shrink, new Grid(blocks, rows.Rows), CudaBuffer.AddressOf(x), x.RowStride, x.Columns);
+            int blocks = Math.Clamp(Grid.Cover(4L * _context.Device.Multiprocessors, rows), 1, MaxBlocksPerRow);
+            Launch(_shrink, new Grid(blocks, rows), CudaBuffer.AddressOf(x), x.RowStride, x.Columns);
         }
 
         if ((use & Use.Gate) != 0)
         {
-            Launch(_gate, new Grid(1, rows.Rows));
+            Launch(_gate, new Grid(1, rows));
         }
 
+        Launch(_expand, new Grid(PiecesOf(modules, ExpandColumns), rows), CudaBuffer.AddressOf(y), y.RowStride);
+    }
+
+    private static int PiecesOf(ReadOnlySpan<ModuleColumns> modules, int width)
+    {
         int pieces = 0;
         foreach (ref readonly ModuleColumns module in modules)
         {
-            pieces += Grid.Cover(module.ColumnCount, ExpandColumns);
+            pieces += Grid.Cover(module.ColumnCount, width);
         }
 
-        Launch(_expand, new Grid(pieces, rows.Rows), CudaBuffer.AddressOf(y), y.RowStride);
+        return pieces;
     }
 
-    // ROW_PARAMETERS of adapters.cuh; modules that are not there have no columns.
+    // ADAPTER_PARAMETERS of adapters.cuh; modules that are not there have no columns.
     private void SetArguments(LoraAddresses tables, RowCount rows, ulong h, ReadOnlySpan<ModuleColumns> modules)
     {
         Array.Clear(_arguments);
         _arguments[0] = rows.Pointer;
         _arguments[1] = rows.Rows;
-        _arguments[2] = tables.Rows;
+        _arguments[TableArgument] = tables.Rows;
         _arguments[3] = tables.Entries;
         _arguments[4] = h;
         _arguments[5] = _dotCapacity;
@@ -207,7 +241,7 @@ internal sealed class ApplyAdapters
 
     private void Launch(KernelFunction kernel, Grid grid, params ReadOnlySpan<KernelArgument> own)
     {
-        own.CopyTo(_arguments.AsSpan(RowArguments));
-        _context.Queue.Launch(kernel, grid, _arguments.AsSpan(0, RowArguments + own.Length));
+        own.CopyTo(_arguments.AsSpan(SharedArguments));
+        _context.Queue.Launch(kernel, grid, _arguments.AsSpan(0, SharedArguments + own.Length));
     }
 }

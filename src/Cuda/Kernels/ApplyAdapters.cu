@@ -53,7 +53,7 @@ __device__ __forceinline__ float dot(const u8* page, int is_bf16, const float* x
 
 // h = w A x, and the scores of gates. Grid: (blocks a row, rows); the warps of a row's blocks share its dot products.
 extern "C" __global__ void __launch_bounds__(256) adapter_shrink(
-    ROW_PARAMETERS, const float* __restrict__ x, int x_stride, int inputs) {
+    ADAPTER_PARAMETERS(int2, row_entries), const float* __restrict__ x, int x_stride, int inputs) {
   MODULES(modules);
   const int row = blockIdx.y, lane = threadIdx.x & 31;
   if (row >= row_count(rows_pointer, rows)) return;
@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(256) adapter_shrink(
 
 // Between the halves: ranks of a gated part are multiplied by the weight of their block, softmax((score + bias) / temperature) over the largest
 // scores, of equal ones the first, and 0 for the others. Grid: (1, rows); a thread has one block of the gate, then every 64th rank.
-extern "C" __global__ void __launch_bounds__(MAX_GATE_BLOCKS) adapter_gate(ROW_PARAMETERS) {
+extern "C" __global__ void __launch_bounds__(MAX_GATE_BLOCKS) adapter_gate(ADAPTER_PARAMETERS(int2, row_entries)) {
   SHARED_ARRAY(float, scores, MAX_GATE_BLOCKS);
   SHARED_ARRAY(float, weights, MAX_GATE_BLOCKS);
   MODULES(modules);
@@ -137,7 +137,7 @@ extern "C" __global__ void __launch_bounds__(MAX_GATE_BLOCKS) adapter_gate(ROW_P
 
 // y = (1 + sum w (output_scale - 1)) y + sum (B h + w output_bias). Grid: (pieces of 512 columns of each module, rows); a thread has four
 // columns, so that a warp reads neighbours of a column of B.
-extern "C" __global__ void __launch_bounds__(THREADS) adapter_expand(ROW_PARAMETERS, float* __restrict__ y, int y_stride) {
+extern "C" __global__ void __launch_bounds__(THREADS) adapter_expand(ADAPTER_PARAMETERS(int2, row_entries), float* __restrict__ y, int y_stride) {
   SHARED_ARRAY(float, factors, RANKS);
   SHARED_ARRAY(const u8*, pages, RANKS);
   MODULES(modules);

@@ -31,11 +31,11 @@ struct LoraEntry {
 struct Modules {
   int id[4], first[4], count[4];
 };
-// What the kernels of linear modules have in common: the rows' entries, their h, and the modules.
-#define ROW_PARAMETERS \
-  const int* rows_pointer, int rows, const int2 *__restrict__ row_entries, const LoraEntry *__restrict__ all_entries, \
-      float *__restrict__ h, int h_stride, int module_count, int id0, int id1, int id2, int id3, int first0, int first1, int first2, int first3, \
-      int count0, int count1, int count2, int count3
+// What the kernels of linear modules have in common: which entries rows take (by row, or by tile of rows), the rows' h, and the modules.
+#define ADAPTER_PARAMETERS(T, table) \
+  const int *rows_pointer, int rows, const T *__restrict__ table, const LoraEntry *__restrict__ all_entries, float *__restrict__ h, \
+      int h_stride, int module_count, int id0, int id1, int id2, int id3, int first0, int first1, int first2, int first3, int count0, \
+      int count1, int count2, int count3
 #define MODULES(name) const Modules name = {{id0, id1, id2, id3}, {first0, first1, first2, first3}, {count0, count1, count2, count3}}
 
 // An index into registers would put them into memory.

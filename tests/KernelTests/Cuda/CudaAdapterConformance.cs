@@ -1,3 +1,4 @@
+using InferenceServer.Cuda;
 using InferenceServer.Tensors;
 using InferenceServer.TestKit.Conformance;
 using InferenceServer.TestKit.Cuda;
@@ -5,9 +6,9 @@ using Xunit;
 
 namespace InferenceServer.KernelTests.Cuda;
 
-/// <summary>Adapters on the stand-in.</summary>
+/// <summary>Adapters on the stand-in, row by row.</summary>
 [Collection(StandInCollection.Name)]
 public sealed class CudaAdapterConformance : AdapterConformance
 {
-    protected override IComputeBackend CreateBackend(int threads) => CudaTestBackend.Create();
+    protected override IComputeBackend CreateBackend(int threads) => CudaTestBackend.Create(CudaProducts.Exact);
 }
