@@ -24,6 +24,12 @@ internal enum StepTable
     /// <summary>Sampled rows.</summary>
     SampledRows,
 
+    /// <summary>Indexes of the sequences with <see cref="StepTables.MinPrefilledRows"/> rows and more; empty in a graph step.</summary>
+    PrefilledSequences,
+
+    /// <summary>Rows of all other sequences; empty in a graph step.</summary>
+    DecodedRows,
+
     /// <summary>The <see cref="LoraTable"/> of <see cref="Tensors.Steps.StepInputs.Lora"/>; this and the next three have no size without groups.</summary>
     Lora,
 

@@ -12,6 +12,12 @@ namespace InferenceServer.Cuda.Steps;
 /// </summary>
 internal sealed unsafe class StepTables : IDisposable
 {
+    /// <summary>
+    /// A sequence with fewer rows is decoded row by row: so few rows leave a tile of queries half empty and, where many keys precede them, most
+    /// of the device idle.
+    /// </summary>
+    public const int MinPrefilledRows = 16;
+
     private const int SectionAlignment = 4; // 16 bytes: a kernel may read four integers at once
 
     private static readonly int s_tableCount = Enum.GetValues<StepTable>().Length;
@@ -46,6 +52,12 @@ internal sealed unsafe class StepTables : IDisposable
 
     /// <summary>Rows of the bucket: T itself in a step that is no graph's.</summary>
     public int RowBucket { get; private set; }
+
+    /// <summary>Sequences with <see cref="MinPrefilledRows"/> rows and more.</summary>
+    public int PrefilledCount { get; private set; }
+
+    /// <summary>Rows of all other sequences.</summary>
+    public int DecodedRowCount { get; private set; }
 
     /// <summary>Largest number of cached tokens of a sequence, this step's included.</summary>
     public int MaxContext { get; private set; }
@@ -162,9 +174,14 @@ internal sealed unsafe class StepTables : IDisposable
 
         TokenRange = (max, min);
         MaxContext = 0;
+        PrefilledCount = 0;
+        DecodedRowCount = 0;
         foreach (StepSequence sequence in inputs.Sequences)
         {
             MaxContext = Math.Max(MaxContext, sequence.ContextLength);
+            bool isPrefilled = sequence.RowCount >= MinPrefilledRows;
+            PrefilledCount += isPrefilled ? 1 : 0;
+            DecodedRowCount += isPrefilled ? 0 : sequence.RowCount;
         }
     }
 
@@ -179,6 +196,8 @@ internal sealed unsafe class StepTables : IDisposable
         Place(StepTable.RowSequences, rows);
         Place(StepTable.Sequences, 4 * sequences);
         Place(StepTable.SampledRows, rows);
+        Place(StepTable.PrefilledSequences, IsGraphStep ? 0 : PrefilledCount);
+        Place(StepTable.DecodedRows, IsGraphStep ? 0 : DecodedRowCount);
         ReadOnlySpan<LoraBatch> batches = [inputs.Lora, inputs.SampledLora, inputs.Restore, inputs.SampledRestore];
         for (int i = 0; i < _lora.Length; i++)
         {
@@ -236,6 +255,31 @@ internal sealed unsafe class StepTables : IDisposable
         for (int i = 0; i < inputs.Sequences.Length; i++)
         {
             rowSequences.Slice(inputs.Sequences[i].FirstRow, inputs.Sequences[i].RowCount).Fill(i);
+        }
+
+        if (!IsGraphStep)
+        {
+            FillKinds(inputs, Section(staging, StepTable.PrefilledSequences), Section(staging, StepTable.DecodedRows));
+        }
+    }
+
+    private static void FillKinds(StepInputs inputs, Span<int> prefilled, Span<int> decodedRows)
+    {
+        int sequences = 0;
+        int rows = 0;
+        for (int i = 0; i < inputs.Sequences.Length; i++)
+        {
+            StepSequence sequence = inputs.Sequences[i];
+            if (sequence.RowCount >= MinPrefilledRows)
+            {
+                prefilled[sequences++] = i;
+                continue;
+            }
+
+            for (int row = 0; row < sequence.RowCount; row++)
+            {
+                decodedRows[rows++] = sequence.FirstRow + row;
+            }
         }
     }
 

@@ -1,0 +1,116 @@
+using InferenceServer.Cuda;
+using InferenceServer.Tensors;
+using InferenceServer.Tensors.Steps;
+using InferenceServer.TestKit.Conformance;
+using InferenceServer.TestKit.Cuda;
+using InferenceServer.TestKit.ReferenceMaths;
+using Xunit;
+
+namespace InferenceServer.KernelTests.Cuda;
+
+/// <summary>Sequences with many rows, by the kernels that round queries and weights to bf16.</summary>
+[Collection(StandInCollection.Name)]
+public sealed class PrefillAttentionTests : IDisposable
+{
+    // Rounding a query or a weight to bf16 moves it by 2^-9 of itself at most and by a third of that as a rule; both enter the result about once.
+    private const double Tolerance = 4e-3;
+
+    private readonly CudaBackend _backend = CudaTestBackend.Create(CudaProducts.Auto);
+
+    public void Dispose() => _backend.Dispose();
+
+    [StandInTheory]
+    [InlineData(4, 4, 64, 0f, 0, 65, 16)]
+    [InlineData(8, 2, 64, 0f, 0, 150, 16)]
+    [InlineData(7, 1, 64, 30f, 0, 64, 32)]
+    [InlineData(2, 1, 80, 0f, 0, 70, 16)]
+    [InlineData(6, 2, 96, 0f, 20, 90, 7)]
+    [InlineData(6, 1, 128, 0f, 0, 127, 16)]
+    [InlineData(2, 2, 128, 20f, 65, 200, 16)]
+    [InlineData(2, 1, 256, 0f, 0, 40, 16)]
+    [InlineData(1, 1, 256, 50f, 17, 50, 16)]
+    [InlineData(1, 1, 64, 0f, 1, 16, 16)]
+    public void A_prefill_is_the_reference(int heads, int kvHeads, int headSize, float softCap, int window, int tokens, int blockSize)
+    {
+        AttentionParameters parameters = new(heads, kvHeads, headSize, 1 / MathF.Sqrt(headSize), softCap, window);
+        AttentionSequence sequence = AttentionSequence.Random(parameters, tokens, 3);
+        StandIn.ResetCounters();
+
+        float[] y = sequence.Attend(_backend, parameters, blockSize, [tokens], scattered: true);
+
+        Assert.Equal([$"prefill_attention_{headSize}"], StandIn.KernelRuns.Keys.Where(name => name.Contains("attention", StringComparison.Ordinal)));
+        Closeness.AssertClose(sequence.Reference(parameters, WeightFormat.BF16), y, Tolerance, "attention");
+    }
+
+    [StandInTheory]
+    [InlineData(0, 0f)]
+    [InlineData(30, 0f)]
+    [InlineData(0, 20f)]
+    public void A_prefill_in_chunks_has_the_same_bits(int window, float softCap)
+    {
+        AttentionParameters parameters = new(4, 2, 64, 0.3f, softCap, window);
+        AttentionSequence sequence = AttentionSequence.Random(parameters, 150, 4);
+
+        float[] whole = sequence.Attend(_backend, parameters, 16, [150], scattered: false);
+
+        Closeness.AssertSameBits(whole, sequence.Attend(_backend, parameters, 7, [17, 16, 64, 53], scattered: true), "chunked");
+    }
+
+    [StandInFact]
+    public void Prefills_and_decodes_of_one_step_have_the_bits_of_each_alone()
+    {
+        AttentionParameters parameters = new(4, 2, 64, 0.2f, 0, 0);
+        int columns = parameters.Heads * parameters.HeadSize;
+        (int Cached, int Rows, int[] Blocks)[] parts = [(20, 1, [4, 2]), (5, 40, [0, 1, 3]), (0, 15, [5]), (40, 70, [6, 7, 8, 9, 10, 11, 12]), (33, 2, [13, 15, 14])];
+        AttentionSequence[] sequences = [.. parts.Select((part, i) => AttentionSequence.Random(parameters, part.Cached + part.Rows, 20 + i))];
+        using KvCache cache = _backend.CreateKvCache(new KvCacheShape(1, 16, 16, 2, 64, WeightFormat.BF16));
+        StepInputs step = new(256, 8);
+        (AttentionSequence, int, int, int[])[] before = [.. parts.Select((part, i) => (sequences[i], 0, part.Cached, part.Blocks)).Where(part => part.Cached > 0)];
+        AttentionSequence.AttendStep(_backend, cache, parameters, step, before);
+
+        float[] together = AttentionSequence.AttendStep(
+            _backend, cache, parameters, step, [.. parts.Select((part, i) => (sequences[i], part.Cached, part.Rows, part.Blocks))]);
+
+        int at = 0;
+        for (int i = 0; i < parts.Length; i++)
+        {
+            int[] chunks = parts[i].Cached > 0 ? [parts[i].Cached, parts[i].Rows] : [parts[i].Rows];
+            float[] alone = sequences[i].Attend(_backend, parameters, 16, chunks, scattered: false);
+            int length = parts[i].Rows * columns;
+            Closeness.AssertSameBits(alone.AsSpan(^length..), together.AsSpan(at, length), $"sequence {i}");
+            at += length;
+        }
+    }
+
+    [StandInTheory]
+    [InlineData(CudaProducts.Auto, WeightFormat.BF16, 64)]
+    [InlineData(CudaProducts.Auto, WeightFormat.BF16, 256)]
+    [InlineData(CudaProducts.Exact, WeightFormat.BF16, 128)]
+    [InlineData(CudaProducts.Exact, WeightFormat.BF16, 256)]
+    [InlineData(CudaProducts.Exact, WeightFormat.F32, 20)]
+    public void Attention_has_the_same_bits_under_every_schedule(CudaProducts products, WeightFormat format, int headSize)
+    {
+        using CudaBackend backend = CudaTestBackend.Create(products, keyValues: format);
+        AttentionParameters parameters = new(3, 1, headSize, 0.1f, 25, 270);
+        AttentionSequence sequence = AttentionSequence.Random(parameters, 290, 9);
+
+        Schedules.SameBitsUnderAll(() =>
+        {
+            using KvCache cache = backend.CreateKvCache(new KvCacheShape(1, 19, 16, 1, headSize, format));
+            int[] blocks = [.. Enumerable.Range(0, 19)];
+            StepInputs step = new(512, 1);
+            StoreOnly(backend, cache, step, sequence, 272, blocks);
+            return AttentionSequence.AttendStep(backend, cache, parameters, step, [(sequence, 272, 18, blocks)]);
+        });
+    }
+
+    private static void StoreOnly(CudaBackend backend, KvCache cache, StepInputs step, AttentionSequence sequence, int tokens, int[] blocks)
+    {
+        step.Clear();
+        step.AddSequence(new int[tokens], 0, blocks);
+        backend.BeginStep(step);
+        using GuardedTensor k = new(backend, sequence.K.Slice(0, tokens));
+        using GuardedTensor v = new(backend, sequence.V.Slice(0, tokens));
+        backend.StoreKv(k.View, v.View, cache, 0);
+    }
+}
