@@ -12,7 +12,9 @@ using Xunit;
 namespace InferenceServer.UnitTests.Transformer;
 
 /// <summary>Checks adapters alone, mixed, stacked and weighted against PEFT's own logits, unmerged and merged.</summary>
-internal sealed class AdapterChecks(string root)
+/// <param name="root">Folder of the golden data.</param>
+/// <param name="createBackend">Makes the backend of the checks in f32; null for the CPU.</param>
+internal sealed class AdapterChecks(string root, Func<IComputeBackend>? createBackend = null)
 {
     private const double Bound = 2e-4;
 
@@ -118,7 +120,7 @@ internal sealed class AdapterChecks(string root)
     public void Adapter(string folder)
     {
         using ExpectedTensors expected = new(folder);
-        using GoldenModel golden = new(Resolve(expected.Case.GetProperty("base").GetString()!));
+        using GoldenModel golden = Open(expected);
         string type = expected.Case.GetProperty("peft_type").GetString()!;
         if (s_refused.Contains(type))
         {
@@ -157,7 +159,7 @@ internal sealed class AdapterChecks(string root)
     public void Mixed(string folder)
     {
         using ExpectedTensors expected = new(folder);
-        using GoldenModel golden = new(Resolve(expected.Case.GetProperty("base").GetString()!));
+        using GoldenModel golden = Open(expected);
         string[] rows = [.. expected.Case.GetProperty("rows").EnumerateArray().Select(row => row.GetString()!)];
         HarnessSequence[] batch = [.. rows.Select((row, i) => new HarnessSequence(
             expected.Ints($"row{i}.input_ids"),
@@ -178,7 +180,7 @@ internal sealed class AdapterChecks(string root)
     public void Stacked(string folder)
     {
         using ExpectedTensors expected = new(folder);
-        using GoldenModel golden = new(Resolve(expected.Case.GetProperty("base").GetString()!));
+        using GoldenModel golden = Open(expected);
         LoraEntry[] stack = [.. expected.Case.GetProperty("active_adapters").EnumerateArray()
             .Select(name => new LoraEntry(golden.Adapter(Resolve(name.GetString()!)), 1f))];
         CheckSequences(golden, expected, stack, "logits");
@@ -187,7 +189,7 @@ internal sealed class AdapterChecks(string root)
     public void Weighted(string folder)
     {
         using ExpectedTensors expected = new(folder);
-        using GoldenModel golden = new(Resolve(expected.Case.GetProperty("base").GetString()!));
+        using GoldenModel golden = Open(expected);
         CheckSequences(golden, expected, [new LoraEntry(golden.Adapter(folder), 1f)], "logits");
 
         // "cat" is what a request's own weights mean: the same logits without making a new adapter.
@@ -199,6 +201,12 @@ internal sealed class AdapterChecks(string root)
                 .Select((name, i) => new LoraEntry(golden.Adapter(Resolve(name.GetString()!)), weights[i]))];
             CheckSequences(golden, expected, stack, "logits");
         }
+    }
+
+    private GoldenModel Open(ExpectedTensors expected)
+    {
+        string folder = Resolve(expected.Case.GetProperty("base").GetString()!);
+        return createBackend is null ? new GoldenModel(folder) : new GoldenModel(folder, createBackend());
     }
 
     private static HarnessSequence[] Sequences(ExpectedTensors expected, IReadOnlyList<LoraEntry> stack) =>

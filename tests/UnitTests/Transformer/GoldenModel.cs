@@ -7,15 +7,24 @@ using InferenceServer.TestKit.Models;
 
 namespace InferenceServer.UnitTests.Transformer;
 
-/// <summary>A golden base on the CPU with its adapters at hand.</summary>
+/// <summary>A golden base with its adapters at hand, on the CPU or another backend.</summary>
 internal sealed class GoldenModel : IDisposable
 {
     private readonly Dictionary<string, DeviceAdapter> _adapters = new(StringComparer.Ordinal);
 
     public GoldenModel(
         string folder, WeightFormat format = WeightFormat.F32, CpuProducts products = CpuProducts.Auto, WeightFormat? head = null)
+        : this(folder, new CpuBackend(new CpuOptions { Products = products }), format, head)
     {
-        Backend = new CpuBackend(new CpuOptions { Products = products });
+    }
+
+    /// <param name="folder">Base in Hugging Face's layout.</param>
+    /// <param name="backend">Owned from here on.</param>
+    /// <param name="format">Of the weights.</param>
+    /// <param name="head">Of the output head; null for the weights'.</param>
+    public GoldenModel(string folder, IComputeBackend backend, WeightFormat format = WeightFormat.F32, WeightFormat? head = null)
+    {
+        Backend = backend;
         Model = TransformerModel.Load(folder, Backend, new ModelLoadOptions
         {
             Weights = format,
@@ -26,7 +35,7 @@ internal sealed class GoldenModel : IDisposable
         Harness = new ModelHarness(Model, Backend);
     }
 
-    public CpuBackend Backend { get; }
+    public IComputeBackend Backend { get; }
 
     public TransformerModel Model { get; }
 

@@ -18,6 +18,7 @@ public abstract class TrainingConformance : BackendConformance
     {
         Training.Dispose();
         base.Dispose();
+        GC.SuppressFinalize(this);
     }
 
     /// <summary>Makes the training half of a backend.</summary>
