@@ -28,6 +28,23 @@ internal sealed class LoraTable
     /// <summary>Integers of the table.</summary>
     public int Length { get; private set; }
 
+    /// <summary>
+    /// Whether all adapters of a batch are on the device. One that is being trained is applied by who trains it, and the backend meets it in a step's
+    /// batch only.
+    /// </summary>
+    public static bool CanHold(LoraBatch batch)
+    {
+        foreach (ref readonly LoraEntry entry in batch.Entries)
+        {
+            if (entry.Adapter is not CudaAdapter)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     /// <summary>Takes a batch and sizes the table.</summary>
     /// <param name="batch">The batch; its table is empty when it has no groups.</param>
     /// <param name="rows">Rows of the step, or of its bucket.</param>

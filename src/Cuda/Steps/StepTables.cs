@@ -20,6 +20,8 @@ internal sealed unsafe class StepTables : IDisposable
 
     private const int SectionAlignment = 4; // 16 bytes: a kernel may read four integers at once
 
+    private static readonly LoraBatch s_none = new();
+
     private static readonly int s_tableCount = Enum.GetValues<StepTable>().Length;
 
     private readonly CudaDevice _device;
@@ -201,7 +203,7 @@ internal sealed unsafe class StepTables : IDisposable
         ReadOnlySpan<LoraBatch> batches = [inputs.Lora, inputs.SampledLora, inputs.Restore, inputs.SampledRestore];
         for (int i = 0; i < _lora.Length; i++)
         {
-            _lora[i].Measure(batches[i], rows, IsGraphStep, MakesTiles && !IsGraphStep);
+            _lora[i].Measure(LoraTable.CanHold(batches[i]) ? batches[i] : s_none, rows, IsGraphStep, MakesTiles && !IsGraphStep);
             Place(StepTable.Lora + i, _lora[i].Length);
         }
 
