@@ -1,6 +1,9 @@
+using InferenceServer.Cuda.Interop;
 using InferenceServer.Cuda.Kernels;
 using InferenceServer.Cuda.Kernels.Training;
 using InferenceServer.Cuda.Memory;
+using InferenceServer.Cuda.Products;
+using InferenceServer.Cuda.Weights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Steps;
 
@@ -15,7 +18,7 @@ internal sealed class CudaTrainingBackend : ITrainingBackend
     private readonly KernelContext _context;
     private readonly UploadRing _uploads;
     private readonly TrainingElements _elements;
-    private readonly FloatProducts _products;
+    private readonly TrainingProducts _products;
     private readonly ColumnSums _columnSums;
     private readonly IndexedRows _indexed;
     private readonly RmsNormBackward _rmsNorm;
@@ -26,6 +29,7 @@ internal sealed class CudaTrainingBackend : ITrainingBackend
     private readonly Totals _totals;
     private readonly CrossEntropy _crossEntropy;
     private readonly Gates _gates;
+    private readonly FrozenWeights _frozen;
 
     public CudaTrainingBackend(KernelContext context)
     {
@@ -33,7 +37,7 @@ internal sealed class CudaTrainingBackend : ITrainingBackend
         context.Device.MakeCurrent();
         _uploads = new UploadRing(context.Device);
         _elements = new TrainingElements(context);
-        _products = new FloatProducts(context);
+        _products = new TrainingProducts(context);
         _columnSums = new ColumnSums(context);
         _indexed = new IndexedRows(context, _uploads);
         _rmsNorm = new RmsNormBackward(context, _columnSums);
@@ -44,13 +48,16 @@ internal sealed class CudaTrainingBackend : ITrainingBackend
         _totals = new Totals(context);
         _crossEntropy = new CrossEntropy(context, _uploads, _totals);
         _gates = new Gates(context, _uploads);
+        _frozen = new FrozenWeights(context, _products, _totals);
     }
 
     /// <summary>Waits for the device.</summary>
     public void Dispose()
     {
-        _context.Device.MakeCurrent();
-        _context.Queue.Stream().Synchronize();
+        // No check: a device that is lost can still be closed.
+        _ = CudaDriver.SetCurrentContext(_context.Device.Context);
+        _context.Queue.Drop();
+        _products.Dispose();
         _totals.Dispose();
         _uploads.Dispose();
     }
@@ -72,25 +79,26 @@ internal sealed class CudaTrainingBackend : ITrainingBackend
     public void MultiplyTransposed(float factor, TensorView x, TensorView w, TensorView y, bool add)
     {
         TrainingOperationChecks.MultiplyTransposed(x, w, y);
-        Multiply(factor, Factor.Of(x), Factor.Transposed(w), y, add, x.Columns);
+        _products.Run(factor, LtMatrix.Of(x), LtMatrix.Transposed(w), y, add);
     }
 
     public void Multiply(float factor, TensorView x, TensorView w, TensorView y, bool add)
     {
         TrainingOperationChecks.Multiply(x, w, y);
-        Multiply(factor, Factor.Of(x), Factor.Of(w), y, add, x.Columns);
+        _products.Run(factor, LtMatrix.Of(x), LtMatrix.Of(w), y, add);
     }
 
     public void AddTransposedProduct(float factor, TensorView x, TensorView z, TensorView y)
     {
         TrainingOperationChecks.AddTransposedProduct(x, z, y);
-        Multiply(factor, Factor.Transposed(x), Factor.Of(z), y, add: true, x.Rows);
+        _products.Run(factor, LtMatrix.Transposed(x), LtMatrix.Of(z), y, add: true);
     }
 
     public void MatMulBackward(TensorView dy, WeightMatrix weight, TensorView dx)
     {
         TrainingOperationChecks.MatMulBackward(dy, weight, dx);
-        throw new NotSupportedException("MatMulBackward");
+        _frozen.AddGradient(dy, CudaWeightMatrix.Of(weight), dx);
+        GC.KeepAlive(weight);
     }
 
     public void ScaleColumns(TensorView x, TensorView factors, TensorView y, bool add)
@@ -225,7 +233,8 @@ internal sealed class CudaTrainingBackend : ITrainingBackend
     public void AdaptedRowNorms(WeightMatrix weight, int firstRow, TensorView a, TensorView b, float factor, TensorView norms)
     {
         TrainingOperationChecks.AdaptedRowNorms(weight, firstRow, a, b, norms);
-        throw new NotSupportedException("AdaptedRowNorms");
+        _frozen.AdaptedRowNorms(CudaWeightMatrix.Of(weight), firstRow, a, b, factor, norms);
+        GC.KeepAlive(weight);
     }
 
     public void Adam(AdamStep step, TensorView gradient, TensorView first, TensorView second, TensorView value)
@@ -233,7 +242,4 @@ internal sealed class CudaTrainingBackend : ITrainingBackend
         TrainingOperationChecks.Adam(gradient, first, second, value);
         _elements.Adam(step, gradient, first, second, value);
     }
-
-    private void Multiply(float factor, Factor a, Factor b, TensorView y, bool add, int depth) =>
-        _products.Run(factor, a, b, CudaBuffer.AddressOf(y), y.RowStride, add, y.Rows, y.Columns, depth);
 }

@@ -12,7 +12,7 @@ public sealed class GoldenTrainingTests(ITestOutputHelper output)
     [Trait("Category", "Training")]
     public void Every_case_has_the_losses_gradients_and_parameters_of_PEFT()
     {
-        TrainingChecks checks = new(GoldenData.Root!);
+        TrainingChecks checks = new(GoldenData.Root!, TrainingMachines.Cpu);
 
         GoldenCases.Run(output, "fixtures/training/*", checks.Cases, checks.Case);
     }

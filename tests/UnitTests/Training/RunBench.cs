@@ -1,7 +1,5 @@
 using System.Runtime.InteropServices;
 using System.Text;
-using InferenceServer.Cpu;
-using InferenceServer.Cpu.Training;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Tensors;
 using InferenceServer.Training;
@@ -22,10 +20,14 @@ internal sealed class RunBench : IDisposable
     /// <param name="config">The adapter's; null trains all weights.</param>
     /// <param name="optimizer">Which optimiser.</param>
     /// <param name="learningRate">Its rate.</param>
-    public RunBench(string? config, OptimizerKind optimizer = OptimizerKind.AdamW, double learningRate = 5e-3)
+    /// <param name="create">Makes the machine; null for the processor.</param>
+    public RunBench(
+        string? config,
+        OptimizerKind optimizer = OptimizerKind.AdamW,
+        double learningRate = 5e-3,
+        Func<(IComputeBackend Backend, ITrainingBackend Operations)>? create = null)
     {
-        Backend = new CpuBackend(new CpuOptions { ThreadCount = 1, Products = CpuProducts.Vectors });
-        _operations = CpuTraining.Create(Backend);
+        (Backend, _operations) = (create ?? TrainingMachines.Cpu)();
         Model = TransformerModel.Load(
             s_base, Backend, new ModelLoadOptions { Weights = WeightFormat.F32, MaxBatchTokens = 64, MaxSampledRows = 64 });
         TrainingOptions options = new()
@@ -45,7 +47,7 @@ internal sealed class RunBench : IDisposable
         Source = new BatchSource(Samples, 64, 64, seed: 11);
     }
 
-    public CpuBackend Backend { get; }
+    public IComputeBackend Backend { get; }
 
     public TransformerModel Model { get; }
 

@@ -11,7 +11,7 @@ public sealed class SmallTrainingTests(ITestOutputHelper output)
     [Fact]
     public void Cases_have_the_losses_gradients_and_parameters_of_PEFT()
     {
-        TrainingChecks checks = new(Path.Combine(AppContext.BaseDirectory, "Data", "golden"));
+        TrainingChecks checks = new(Path.Combine(AppContext.BaseDirectory, "Data", "golden"), TrainingMachines.Cpu);
 
         GoldenCases.Run(output, "Data/golden/fixtures/training/*", checks.Cases, checks.Case);
     }

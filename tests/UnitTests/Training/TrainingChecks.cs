@@ -1,8 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
 using InferenceServer.AdapterStore.Import;
-using InferenceServer.Cpu;
-using InferenceServer.Cpu.Training;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
@@ -20,7 +18,9 @@ using Xunit;
 namespace InferenceServer.UnitTests.Training;
 
 /// <summary>Runs the training cases of the golden data and compares every number with PEFT's.</summary>
-internal sealed class TrainingChecks(string root)
+/// <param name="root">Folder of the golden data.</param>
+/// <param name="create">Makes the machine: a backend and its other half.</param>
+internal sealed class TrainingChecks(string root, Func<(IComputeBackend Backend, ITrainingBackend Operations)> create)
 {
     private const double LossBound = 1e-4;
     private const double GradientBound = 1e-4;
@@ -41,8 +41,9 @@ internal sealed class TrainingChecks(string root)
     public void Case(string folder)
     {
         using ExpectedTensors expected = new(folder);
-        using CpuBackend backend = new(new CpuOptions { Products = CpuProducts.Vectors });
-        using ITrainingBackend operations = CpuTraining.Create(backend);
+        (IComputeBackend made, ITrainingBackend other) = create();
+        using IComputeBackend backend = made;
+        using ITrainingBackend operations = other;
         string baseFolder = Path.Combine(root, "fixtures", expected.Case.GetProperty("base").GetString()!);
         using TransformerModel model = TransformerModel.Load(
             baseFolder, backend, new ModelLoadOptions { Weights = WeightFormat.F32, MaxBatchTokens = 64, MaxSampledRows = 64 });
@@ -57,7 +58,7 @@ internal sealed class TrainingChecks(string root)
     }
 
     private static void Run(
-        string folder, ExpectedTensors expected, TransformerModel model, CpuBackend backend, ITrainingBackend operations)
+        string folder, ExpectedTensors expected, TransformerModel model, IComputeBackend backend, ITrainingBackend operations)
     {
         TrainingOptions options = Options(expected.Case);
         string start = Path.Combine(folder, "init");
@@ -101,7 +102,7 @@ internal sealed class TrainingChecks(string root)
     }
 
     /// <summary>PiSSA and OLoRA: the part taken out of the base and what is left of it; the factors' signs are free.</summary>
-    private static void Start(ExpectedTensors expected, TransformerModel model, CpuBackend backend, ITrainingBackend operations)
+    private static void Start(ExpectedTensors expected, TransformerModel model, IComputeBackend backend, ITrainingBackend operations)
     {
         string kind = expected.Case.GetProperty("name").GetString()!["init_".Length..];
         string config = $$"""
@@ -140,7 +141,7 @@ internal sealed class TrainingChecks(string root)
     }
 
     /// <summary>What is exported reads back through the importer with the same logits, and is what PEFT saved after the same steps.</summary>
-    private static void Export(string? folder, Trainer trainer, TransformerModel model, CpuBackend backend, int[] tokens, float[] logits)
+    private static void Export(string? folder, Trainer trainer, TransformerModel model, IComputeBackend backend, int[] tokens, float[] logits)
     {
         string exported = Directory.CreateTempSubdirectory("exported").FullName;
         try
@@ -250,7 +251,7 @@ internal sealed class TrainingChecks(string root)
         }
     }
 
-    private static void CheckAllocation(Trainer trainer, CpuBackend backend, ExpectedTensors expected, int step)
+    private static void CheckAllocation(Trainer trainer, IComputeBackend backend, ExpectedTensors expected, int step)
     {
         if (!expected.Case.TryGetProperty("allocation", out JsonElement allocation))
         {
@@ -276,7 +277,7 @@ internal sealed class TrainingChecks(string root)
 
     /// <summary>Every expected tensor has its parameter and the other way round.</summary>
     private static void Compare(
-        Trainer trainer, CpuBackend backend, ExpectedTensors expected, string prefix, Func<Parameter, TensorView> view, double bound)
+        Trainer trainer, IComputeBackend backend, ExpectedTensors expected, string prefix, Func<Parameter, TensorView> view, double bound)
     {
         HashSet<string> seen = new(StringComparer.Ordinal);
         foreach (Parameter parameter in trainer.TrainedParameters)
@@ -349,7 +350,7 @@ internal sealed class TrainingChecks(string root)
         return product;
     }
 
-    private static float[] Read(CpuBackend backend, TensorView view)
+    private static float[] Read(IComputeBackend backend, TensorView view)
     {
         float[] values = new float[view.Rows * view.Columns];
         backend.Read(view, values);

@@ -1,5 +1,6 @@
 using InferenceServer.Cuda.Compilation;
 using InferenceServer.Cuda.Launching;
+using InferenceServer.Cuda.Products;
 
 namespace InferenceServer.Cuda.Kernels.Training;
 
@@ -29,18 +30,16 @@ internal sealed class FloatProducts
         _addSlices = module.Function("add_product_slices", Threads);
     }
 
-    /// <summary><c>y = factor a b</c>, or added to y.</summary>
+    /// <summary><c>y = factor op(a) op(b)</c>, or added to y; all f32.</summary>
     /// <param name="factor">Factor of the product.</param>
-    /// <param name="a"><c>[m, k]</c>.</param>
-    /// <param name="b"><c>[k, n]</c>.</param>
-    /// <param name="y">Address of <c>[m, n]</c>.</param>
-    /// <param name="yStride">Elements from one row of y to the next.</param>
+    /// <param name="a"><c>[m, k]</c>, or <c>[k, m]</c> transposed.</param>
+    /// <param name="b"><c>[k, n]</c>, or <c>[n, k]</c> transposed.</param>
+    /// <param name="y"><c>[m, n]</c>.</param>
     /// <param name="add">Whether to add.</param>
-    /// <param name="m">Rows of y.</param>
-    /// <param name="n">Columns of y.</param>
     /// <param name="k">Depth; 0 gives zeros.</param>
-    public void Run(float factor, Factor a, Factor b, ulong y, int yStride, bool add, int m, int n, int k)
+    public void Run(float factor, LtMatrix a, LtMatrix b, LtMatrix y, bool add, int k)
     {
+        (int m, int n) = (y.Rows, y.Columns);
         (KernelFunction kernel, int tileRows, int tileColumns) = n <= 16 && m > n ? (_narrow, 128, 16)
             : m <= 16 ? (_flat, 16, 128)
             : (_square, 64, 64);
@@ -54,13 +53,13 @@ internal sealed class FloatProducts
             new Grid(Grid.Cover(n, tileColumns), Grid.Cover(m, tileRows), slices),
             factor,
             a.Address,
-            a.RowStep,
-            a.ColumnStep,
+            a.IsTransposed ? 1 : a.Stride,
+            a.IsTransposed ? a.Stride : 1,
             b.Address,
-            b.RowStep,
-            b.ColumnStep,
-            y,
-            yStride,
+            b.IsTransposed ? 1 : b.Stride,
+            b.IsTransposed ? b.Stride : 1,
+            y.Address,
+            y.Stride,
             add ? 1 : 0,
             partial,
             sliceDepth,
@@ -70,7 +69,7 @@ internal sealed class FloatProducts
         if (slices > 1)
         {
             int pieces = Grid.Cover(n, Threads);
-            _context.Queue.Launch(_addSlices, new Grid(m * pieces), factor, partial, slices, y, yStride, add ? 1 : 0, m, n, pieces);
+            _context.Queue.Launch(_addSlices, new Grid(m * pieces), factor, partial, slices, y.Address, y.Stride, add ? 1 : 0, m, n, pieces);
         }
     }
 }

@@ -62,3 +62,11 @@ public sealed class CudaGateTraining : GateTrainingConformance
 
     protected override ITrainingBackend CreateTraining(IComputeBackend backend) => CudaTraining.Create((CudaBackend)backend);
 }
+
+[Collection(StandInCollection.Name)]
+public sealed class CudaFrozenWeightTraining : FrozenWeightTrainingConformance
+{
+    protected override IComputeBackend CreateBackend(int threads) => CudaTestBackend.Create();
+
+    protected override ITrainingBackend CreateTraining(IComputeBackend backend) => CudaTraining.Create((CudaBackend)backend);
+}

@@ -1,0 +1,30 @@
+using InferenceServer.Cpu;
+using InferenceServer.Cpu.Training;
+using InferenceServer.Cuda;
+using InferenceServer.Cuda.Training;
+using InferenceServer.Tensors;
+using InferenceServer.TestKit.Cuda;
+
+namespace InferenceServer.UnitTests.Training;
+
+/// <summary>What tests of training compute with: a backend and its other half.</summary>
+internal static class TrainingMachines
+{
+    /// <summary>The processor, one thread.</summary>
+    public static (IComputeBackend Backend, ITrainingBackend Operations) Cpu()
+    {
+        CpuBackend backend = new(new CpuOptions { ThreadCount = 1, Products = CpuProducts.Vectors });
+        return (backend, CpuTraining.Create(backend));
+    }
+
+    /// <summary>The CUDA backend on the stand-in.</summary>
+    /// <param name="products">How products are formed.</param>
+    public static (IComputeBackend Backend, ITrainingBackend Operations) Cuda(CudaProducts products)
+    {
+        // What is served is held against what was trained to five digits: the cache may not round.
+        CudaOptions options = new() { LibraryPath = StandIn.Folder, Products = products, KeyValues = WeightFormat.F32 };
+        return CudaBackend.TryCreate(options, out CudaBackend? backend, out string reason)
+            ? (backend, CudaTraining.Create(backend))
+            : throw new InvalidOperationException($"the stand-in has no device: {reason}");
+    }
+}
