@@ -1,5 +1,5 @@
 using InferenceServer.Cuda;
-using InferenceServer.Server.Hosting;
+using InferenceServer.Cuda.Training;
 using InferenceServer.Tensors;
 
 namespace InferenceServer.Server.Devices;
@@ -16,8 +16,11 @@ internal sealed class CudaPlatform : IComputePlatform
 
     public IComputeBackend CreateProbe() => _serving.CreateView();
 
-    public (IComputeBackend Backend, ITrainingBackend Operations) CreateTraining(int threads, Action? beforeOperation) =>
-        throw new FailedPreconditionException("training needs --device cpu");
+    public (IComputeBackend Backend, ITrainingBackend Operations) CreateTraining(int threads, Action? beforeOperation)
+    {
+        CudaBackend backend = _serving.CreateView(beforeOperation);
+        return (backend, CudaTraining.Create(backend));
+    }
 
     public void Dispose() => _serving.Dispose();
 }

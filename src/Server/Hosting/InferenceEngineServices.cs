@@ -58,6 +58,7 @@ internal static class InferenceEngineServices
             cuda.KernelCache = Path.GetFullPath(Path.Combine(server.Data, "kernels"));
         }
 
+        cuda.KeyValues = server.KvFormat ?? cuda.KeyValues;
         return ComputePlatforms.Choose(
             server.Device,
             provider.GetRequiredService<IOptions<CpuOptions>>().Value,

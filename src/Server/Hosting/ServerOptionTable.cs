@@ -53,6 +53,8 @@ internal static class ServerOptionTable
         new("max-batch-tokens", "Scheduler:MaxBatchTokens", "N", "Most tokens of one step (default: 512).", ServerOptionKind.Count),
         new("kv-memory", "Engine:KvCacheBytes", "SIZE",
             "Memory for keys and values (default: 512MiB of host memory, 70 % of what is left free of a GPU's; never more than all running sequences can use).", ServerOptionKind.Size),
+        new("kv-format", "Server:KvFormat", "bf16|f32",
+            "How keys and values are kept (default: f32 on the CPU, which has no other; bf16 on CUDA).", ServerOptionKind.Choice),
         new("adapter-host-memory", "AdapterCache:HostBudgetBytes", "SIZE",
             "Host memory for parsed adapters (default: 4GiB).", ServerOptionKind.Size),
         new("adapter-device-memory", "AdapterCache:DeviceBudgetBytes", "SIZE",

@@ -49,6 +49,9 @@ public sealed class ServerOptions : IValidatableObject
     /// </summary>
     public WeightFormat? HeadWeights { get; set; }
 
+    /// <summary>How keys and values are kept, F32 or BF16; null (the default) for what the device does: F32 on the CPU, BF16 on CUDA.</summary>
+    public WeightFormat? KvFormat { get; set; }
+
     /// <summary>Longest sequence in tokens; 0 (the default) for the model's own limit, at most 32768.</summary>
     [Range(0, 1 << 24)]
     public int MaxModelLength { get; set; }
@@ -82,6 +85,11 @@ public sealed class ServerOptions : IValidatableObject
         {
             yield return new ValidationResult(
                 $"--http '{HttpUrl}' is neither an address such as http://127.0.0.1:5101 nor {None}", [nameof(HttpUrl)]);
+        }
+
+        if (KvFormat is { } format && format is not (WeightFormat.F32 or WeightFormat.BF16))
+        {
+            yield return new ValidationResult($"--kv-format {format} is neither f32 nor bf16", [nameof(KvFormat)]);
         }
 
         if (Model.Length > 0 && !Directory.Exists(Model))
