@@ -35,7 +35,7 @@ internal sealed class ApplyAdapters
     private readonly KernelFunction _expandTiles;
     private readonly ModuleColumns[] _modules = new ModuleColumns[MaxModules];
     private readonly KernelArgument[] _arguments = new KernelArgument[SharedArguments + 4];
-    private int _dotCapacity = 64;
+    private int _dotCapacity = 256; // rank 64 on four modules
 
     /// <summary>What adapters change of some modules.</summary>
     [Flags]

@@ -11,8 +11,9 @@ internal static class CudaTestBackend
     /// <param name="products">Exact by default: a row's result must not depend on the others'.</param>
     /// <param name="graphs">Whether steps of decodes are captured.</param>
     /// <param name="keyValues">How the KV cache is kept.</param>
+    /// <param name="adapterMemoryBytes">Most memory of adapters; 0 for no limit.</param>
     public static CudaBackend Create(
-        CudaProducts products = CudaProducts.Exact, bool graphs = true, WeightFormat keyValues = WeightFormat.BF16)
+        CudaProducts products = CudaProducts.Exact, bool graphs = true, WeightFormat keyValues = WeightFormat.BF16, long adapterMemoryBytes = 0)
     {
         CudaOptions options = new()
         {
@@ -21,6 +22,7 @@ internal static class CudaTestBackend
             Products = products,
             Graphs = graphs,
             KeyValues = keyValues,
+            AdapterMemoryBytes = adapterMemoryBytes,
         };
         return CudaBackend.TryCreate(options, out CudaBackend? backend, out string reason)
             ? backend
