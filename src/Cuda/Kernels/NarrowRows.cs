@@ -27,7 +27,7 @@ internal sealed class NarrowRows
     /// <param name="stride">Elements from one row of y to the next, at least x's columns.</param>
     public void Run(TensorView x, ulong y, int stride) => _context.Queue.Launch(
         _kernel,
-        new Grid(Grid.Cover(stride, Threads), Math.Min(x.Rows, MostRows)),
+        new Grid(Grid.Cover(x.Columns, Threads), Math.Min(x.Rows, MostRows)),
         CudaBuffer.AddressOf(x),
         x.RowStride,
         y,

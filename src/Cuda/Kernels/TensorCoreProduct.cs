@@ -24,14 +24,12 @@ internal sealed class TensorCoreProduct
     // Blocks wanted, about one for each multiprocessor of the largest devices. A constant, so that sums do not depend on the device.
     private const int WantedBlocks = 128;
     private const int MostParts = 8;
-    private const int LeastSliceRecords = 2;
 
     // Tiles of a launch whose outputs are several blocks' sums, which bounds the memory for those.
     private const int MostTilesInParts = 4;
 
     private readonly KernelContext _context;
     private readonly KernelFunction[] _kernels;
-    private readonly string _parts;
     private readonly ulong _arrived;
 
     /// <param name="context">What launchers share.</param>
@@ -46,7 +44,6 @@ internal sealed class TensorCoreProduct
     {
         _context = context;
         _arrived = arrived;
-        _parts = "sums of products in parts";
         KernelModule module = context.Library[file];
         _kernels = new KernelFunction[stages.Length];
         for (int i = 0; i < stages.Length; i++)
@@ -83,7 +80,7 @@ internal sealed class TensorCoreProduct
     private static int PartsOf(int blocks, int records)
     {
         int parts = 1;
-        while (parts < MostParts && blocks * parts < WantedBlocks && records >= 2 * parts * GroupsOfBlock * LeastSliceRecords)
+        while (parts < MostParts && blocks * parts < WantedBlocks && records >= 2 * parts * GroupsOfBlock)
         {
             parts *= 2;
         }
@@ -109,7 +106,7 @@ internal sealed class TensorCoreProduct
             weight.Rows,
             weight.Columns,
             slice,
-            partBytes == 0 ? 0UL : _context.Scratch.Take(_parts, partBytes),
+            partBytes == 0 ? 0UL : _context.Scratch.Take("sums of products in parts", partBytes),
             _arrived,
             rows.Pointer,
             rows.Rows);

@@ -90,6 +90,17 @@ __device__ __forceinline__ float block_sum(float v, float* scratch) {
   return total;
 }
 
+// What the block has written is there for other blocks before any of its threads goes on. In tests blocks run one after the other, so that nothing
+// there would miss it.
+__device__ __forceinline__ void show_other_blocks() {
+#ifdef CPU_SHIM
+  shim::sync_block();
+#else
+  __threadfence();
+  __syncthreads();
+#endif
+}
+
 // D = A (16 x 16, by rows) * B (16 x 8, by columns) + C; bf16 in, f32 sums. PTX ISA, "Matrix Fragments for mma.m16n8k16".
 __device__ __forceinline__ void mma16816(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #ifdef CPU_SHIM

@@ -41,13 +41,13 @@ template <int NT> struct Fragments {
 template <int NT, int STEP> struct Carried {
   float2 pair[2 * STEP * NT];
 
-  __device__ __forceinline__ void load(const float* x, int x_stride, int rows, int inputs, int record, int end) {
+  __device__ __forceinline__ void load(const float* x, int x_stride, int rows, int inputs, int record) {
     const int thread = threadIdx.x & (GROUP_THREADS - 1);
 #pragma unroll
     for (int i = 0; i < 2 * STEP * NT; i++) {
       const int line = (i * GROUP_THREADS + thread) >> 4, row = line & (8 * NT - 1), half = line / (8 * NT);
       const int k = record * 64 + half * 32 + (thread & 15) * 2;
-      const bool is_real = MASK(row < rows) && MASK(record + half / 2 < end);
+      const bool is_real = MASK(row < rows);
       const float* at = x + (i64)row * x_stride + k;
       pair[i].x = is_real && MASK(k < inputs) ? at[0] : 0.f;
       pair[i].y = is_real && MASK(k + 1 < inputs) ? at[1] : 0.f;
@@ -70,7 +70,6 @@ __device__ __forceinline__ void product(
     const Weights w, const float* __restrict__ x, int x_stride, float* __restrict__ y, int y_stride, int slice, float* __restrict__ parts,
     int* __restrict__ arrived, const int* rows_pointer, int rows) {
   SHARED_DYN(u8, shared);
-  SHARED_ARRAY(int, is_last, 1);
   const int STAGE_BYTES = 2 * STEP * W::RECORD, X_BYTES = 2 * STEP * Fragments<NT>::BYTES;
   const int first_row = blockIdx.z * 8 * NT;
   const int count = min(row_count(rows_pointer, rows) - first_row, 8 * NT);
@@ -93,7 +92,7 @@ __device__ __forceinline__ void product(
   }
 
   Carried<NT, STEP> carried;
-  carried.load(x, x_stride, count, w.inputs, begin, end);
+  carried.load(x, x_stride, count, w.inputs, begin);
   W::prepare(working);
   carried.store(fragments + group * STEP * Fragments<NT>::BYTES);
   Sums<NT> sums;
@@ -112,7 +111,7 @@ __device__ __forceinline__ void product(
     const int ahead = s + STAGES - 1, free_stage = stage == 0 ? STAGES - 1 : stage - 1;
     if (ahead < steps) W::template load<STEP>(stages + free_stage * STAGE_BYTES + group * STEP * W::RECORD, w, first_output, begin + ahead * STEP, end);
     cp_async_commit();
-    if (s + 1 < steps) carried.load(x, x_stride, count, w.inputs, begin + (s + 1) * STEP, end);
+    if (s + 1 < steps) carried.load(x, x_stride, count, w.inputs, begin + (s + 1) * STEP);
     const u8* own = stages + stage * STAGE_BYTES + group * STEP * W::RECORD;
     const u8* own_x = fragments + (s & 1) * X_BYTES + group * STEP * Fragments<NT>::BYTES;
 #pragma unroll
@@ -126,8 +125,7 @@ __device__ __forceinline__ void product(
     stage = stage + 1 == STAGES ? 0 : stage + 1;
   }
 
-  // The sums of both slices, [slice][row][output], where the weights were.
-  cp_async_wait_all();
+  // The sums of both slices, [slice][row][output], where the weights were: all copies were waited for.
   __syncthreads();
   float* totals = reinterpret_cast<float*>(shared);
   const int lane = threadIdx.x & 31, warp = (threadIdx.x >> 5) & 3;
@@ -162,11 +160,8 @@ __device__ __forceinline__ void product(
   }
 
   // CUDA C++ programming guide, "Memory Fence Functions": whoever counts last sees what the others wrote before they counted.
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) is_last[0] = atomicAdd(arrived + tile, 1) == (int)gridDim.y - 1;
-  __syncthreads();
-  if (!is_last[0]) return;
+  show_other_blocks();
+  if (!__syncthreads_or(threadIdx.x == 0 && atomicAdd(arrived + tile, 1) == (int)gridDim.y - 1)) return;
   __threadfence();
   for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
     float sum = __ldcg(all + row * BLOCK_OUTPUTS + output);

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Runtime.ExceptionServices;
+using InferenceServer.Cuda.Launching;
 using InferenceServer.Cuda.Memory;
 using InferenceServer.Tensors;
 
@@ -80,29 +81,32 @@ internal sealed unsafe partial class CudaWeightMatrix : WeightMatrix
     /// <summary>Unpacks rows into host memory; any thread.</summary>
     public void ReadRows(int firstRow, Span<float> destination)
     {
-        int rows = destination.Length / Columns;
-        byte[] unit = ArrayPool<byte>.Shared.Rent((int)Layout.UnitBytes);
-        byte[] scales = ArrayPool<byte>.Shared.Rent((int)Layout.UnitScaleBytes);
+        int end = firstRow + (destination.Length / Columns);
+        int pieceUnits = (int)Math.Max(1, PieceBytes / Layout.UnitBytes);
+        byte[] units = ArrayPool<byte>.Shared.Rent((int)(pieceUnits * Layout.UnitBytes));
+        byte[] scales = ArrayPool<byte>.Shared.Rent((int)(pieceUnits * Layout.UnitScaleBytes));
         try
         {
-            Span<byte> weights = unit.AsSpan(0, (int)Layout.UnitBytes);
-            Span<byte> unitScales = scales.AsSpan(0, (int)Layout.UnitScaleBytes);
-            for (int row = 0; row < rows; row++)
+            for (int row = firstRow; row < end;)
             {
-                int index = firstRow + row;
-                (int inUnit, int place) = (index / WeightLayout.UnitRows, index % WeightLayout.UnitRows);
-                if (row == 0 || place == 0)
+                int firstUnit = row / WeightLayout.UnitRows;
+                int count = Math.Min(pieceUnits, Grid.Cover(end, WeightLayout.UnitRows) - firstUnit);
+                ReadBytes(firstUnit * Layout.UnitBytes, units.AsSpan(0, (int)(count * Layout.UnitBytes)));
+                ReadBytes(Layout.WeightBytes + (firstUnit * Layout.UnitScaleBytes), scales.AsSpan(0, (int)(count * Layout.UnitScaleBytes)));
+                for (; row < Math.Min(end, (firstUnit + count) * WeightLayout.UnitRows); row++)
                 {
-                    ReadBytes(inUnit * Layout.UnitBytes, weights);
-                    ReadBytes(Layout.WeightBytes + (inUnit * Layout.UnitScaleBytes), unitScales);
+                    int unit = (row / WeightLayout.UnitRows) - firstUnit;
+                    Layout.ReadRow(
+                        units.AsSpan((int)(unit * Layout.UnitBytes), (int)Layout.UnitBytes),
+                        scales.AsSpan((int)(unit * Layout.UnitScaleBytes), (int)Layout.UnitScaleBytes),
+                        row % WeightLayout.UnitRows,
+                        destination.Slice((row - firstRow) * Columns, Columns));
                 }
-
-                Layout.ReadRow(weights, unitScales, place, destination.Slice(row * Columns, Columns));
             }
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(unit);
+            ArrayPool<byte>.Shared.Return(units);
             ArrayPool<byte>.Shared.Return(scales);
         }
     }

@@ -122,27 +122,19 @@ public sealed class CudaProductTests
     [InlineData(WeightFormat.BF16)]
     [InlineData(WeightFormat.Int8)]
     [InlineData(WeightFormat.NF4)]
-    public void Products_of_a_step_of_decodes_are_part_of_its_graph(WeightFormat format)
+    public void Embeddings_and_products_of_a_step_of_decodes_are_part_of_its_graph(WeightFormat format)
     {
-        using CudaBackend backend = CudaTestBackend.Create(CudaProducts.Auto);
-        using CudaBackend eager = CudaTestBackend.Create(CudaProducts.Auto, graphs: false);
-        HostTensor weight = HostTensor.Random(140, 600, 3);
-        HostTensor x = HostTensor.Random(40, 600, 4);
-        using WeightMatrix matrix = Pack(backend, weight, format);
-        using WeightMatrix eagerMatrix = Pack(eager, weight, format);
-
-        using DeviceBuffer buffer = backend.Allocate(40 * (600 + 140) * sizeof(float), "x and y");
-        using DeviceBuffer eagerBuffer = eager.Allocate(buffer.ByteCount, "x and y");
+        using StepBench captured = new(format, graphs: true);
+        using StepBench eager = new(format, graphs: false);
 
         // Two buckets, 16 and 48, and counts below them.
         foreach (int rows in new[] { 16, 13, 16, 40, 35, 40 })
         {
-            float[] expected = MultiplyInStep(eager, x.Slice(0, rows), eagerMatrix, eagerBuffer);
-            Assert.Equal(expected, MultiplyInStep(backend, x.Slice(0, rows), matrix, buffer));
+            Assert.Equal(eager.Run(rows), captured.Run(rows));
         }
 
-        Assert.Equal(2, backend.Context.Queue.Graphs.CaptureCount);
-        Assert.Equal(4, backend.Context.Queue.Graphs.LaunchCount);
+        Assert.Equal(2, captured.Backend.Context.Queue.Graphs.CaptureCount);
+        Assert.Equal(4, captured.Backend.Context.Queue.Graphs.LaunchCount);
     }
 
     [StandInFact]
@@ -183,21 +175,62 @@ public sealed class CudaProductTests
         return output.Read();
     }
 
-    /// <summary>A product within a step of decodes.</summary>
-    private static float[] MultiplyInStep(CudaBackend backend, HostTensor x, WeightMatrix matrix, DeviceBuffer buffer)
+    /// <summary>y = (embeddings + positions) w^T, in parts, in steps of decodes.</summary>
+    private sealed class StepBench : IDisposable
     {
-        StepInputs step = new(x.Rows, x.Rows);
-        for (int row = 0; row < x.Rows; row++)
+        private const int MaxRows = 50;
+        private const int Inputs = 600;
+        private const int Outputs = 140;
+        private const float Untouched = -7;
+        private readonly WeightMatrix _table;
+        private readonly WeightMatrix _weight;
+        private readonly DeviceBuffer _x;
+        private readonly DeviceBuffer _y;
+
+        public StepBench(WeightFormat format, bool graphs)
         {
-            step.AddSequence([0], row, [row]);
+            Backend = CudaTestBackend.Create(CudaProducts.Auto, graphs);
+            _table = Pack(Backend, HostTensor.Random(MaxRows, Inputs, 3), format);
+            _weight = Pack(Backend, HostTensor.Random(Outputs, Inputs, 4), format);
+            _x = Backend.Allocate(MaxRows * Inputs * sizeof(float), "x");
+            _y = Backend.Allocate(MaxRows * Outputs * sizeof(float), "y");
         }
 
-        backend.Write(x.Values, buffer);
-        TensorView output = new(buffer, 40L * x.Columns, x.Rows, matrix.Rows, matrix.Rows);
-        backend.BeginStep(step);
-        backend.MatMul(new TensorView(buffer, x.Rows, x.Columns), matrix, output);
-        float[] y = new float[x.Rows * matrix.Rows];
-        backend.Read(output, y);
-        return y;
+        public CudaBackend Backend { get; }
+
+        /// <summary>Runs a step and returns all rows of y.</summary>
+        public float[] Run(int rows)
+        {
+            StepInputs step = new(rows, rows);
+            for (int row = 0; row < rows; row++)
+            {
+                step.AddSequence([(row * 7) % MaxRows], row, [row]);
+            }
+
+            float[] untouched = new float[MaxRows * Inputs];
+            Array.Fill(untouched, Untouched);
+            Backend.Write(untouched, _x);
+            Backend.Write(untouched.AsSpan(0, MaxRows * Outputs), _y);
+            TensorView x = new(_x, rows, Inputs);
+            Backend.BeginStep(step);
+            Backend.Embed(_table, x);
+            Backend.AddPositions(_table, x);
+            Backend.MatMul(x, _weight, new TensorView(_y, rows, Outputs));
+            float[] y = new float[MaxRows * Outputs];
+            Backend.Read(new TensorView(_y, MaxRows, Outputs), y);
+            Backend.Read(new TensorView(_x, MaxRows, Inputs), untouched);
+            Assert.All(untouched[(rows * Inputs)..], value => Assert.Equal(Untouched, value));
+            Assert.All(y[(rows * Outputs)..], value => Assert.Equal(Untouched, value));
+            return y;
+        }
+
+        public void Dispose()
+        {
+            _table.Dispose();
+            _weight.Dispose();
+            _x.Dispose();
+            _y.Dispose();
+            Backend.Dispose();
+        }
     }
 }
