@@ -73,7 +73,6 @@ __device__ __forceinline__ void attend(
     const int start = (chunks.first + slot) * CHUNK;
     const int from = max(0, chunks.first_key - start);
     const int to = min(CHUNK - 1, chunks.last_key - start);
-    __syncthreads();
     // Keys that are not seen read one that is, so that nothing foreign is touched.
     for (int i = threadIdx.x; i < CHUNK; i += WARPS * 32) places[i] = pages.at(start + min(max(i, from), to));
     __syncthreads();

@@ -117,6 +117,7 @@ __device__ __forceinline__ void attend(
 #pragma unroll
         for (int h = 0; h < HEADS; h++) totals[h * 256 + threadIdx.x] = total[h];
       }
+      // Also the end of reading the weights, which the next chunk writes over. Beyond 256 elements nobody shares.
       __syncthreads();
       if (active && share == 0) {
         for (int h = 0; h < heads; h++) {
@@ -136,7 +137,6 @@ __device__ __forceinline__ void attend(
           }
         }
       }
-      __syncthreads();
     }
   }
 }

@@ -197,8 +197,9 @@ __device__ __forceinline__ void attend(
   const float inverse_b = 1.f / quad_sum(sum_b);
   float* a = y + (i64)(sequence[0] + row_a) * y_stride + column_a;
   float* b = y + (i64)(sequence[0] + row_b) * y_stride + column_b;
-  const bool writes_a = MASK(first_line + warp * 16 + g <= last_line);
-  const bool writes_b = MASK(first_line + warp * 16 + g + 8 <= last_line);
+  // Lines beyond the last one repeat it.
+  const bool writes_a = first_line + warp * 16 + g <= last_line;
+  const bool writes_b = first_line + warp * 16 + g + 8 <= last_line;
 #pragma unroll
   for (int j = 0; j < D / 8; j++) {
     if (writes_a) {

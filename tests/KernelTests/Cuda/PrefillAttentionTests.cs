@@ -23,8 +23,8 @@ public sealed class PrefillAttentionTests : IDisposable
     [InlineData(4, 4, 64, 0f, 0, 65, 16)]
     [InlineData(8, 2, 64, 0f, 0, 150, 16)]
     [InlineData(7, 1, 64, 30f, 0, 64, 32)]
-    [InlineData(2, 1, 80, 0f, 0, 70, 16)]
-    [InlineData(6, 2, 96, 0f, 20, 90, 7)]
+    [InlineData(2, 1, 80, 0f, 0, 150, 16)]
+    [InlineData(6, 2, 96, 0f, 110, 200, 7)]
     [InlineData(6, 1, 128, 0f, 0, 127, 16)]
     [InlineData(2, 2, 128, 20f, 65, 200, 16)]
     [InlineData(2, 1, 256, 0f, 0, 40, 16)]
@@ -54,6 +54,27 @@ public sealed class PrefillAttentionTests : IDisposable
         float[] whole = sequence.Attend(_backend, parameters, 16, [150], scattered: false);
 
         Closeness.AssertSameBits(whole, sequence.Attend(_backend, parameters, 7, [17, 16, 64, 53], scattered: true), "chunked");
+    }
+
+    [StandInTheory]
+    [InlineData(64, 21)]
+    [InlineData(80, 21)]
+    [InlineData(96, 21)]
+    [InlineData(128, 21)]
+    [InlineData(256, 33)]
+    public void What_an_earlier_sequence_left_in_a_block_does_not_matter(int headSize, int tokens)
+    {
+        AttentionParameters parameters = new(2, 2, headSize, 0.25f, 0, 0);
+        AttentionSequence sequence = AttentionSequence.Random(parameters, tokens, 8);
+        float[] expected = sequence.Attend(_backend, parameters, 16, [tokens], scattered: false);
+
+        using KvCache cache = _backend.CreateKvCache(new KvCacheShape(1, 3, 16, 2, headSize, WeightFormat.BF16));
+        HostTensor broken = new(48, 2 * headSize);
+        Array.Fill(broken.Values, float.NaN);
+        AttentionSequence nan = new(new HostTensor(48, 2 * headSize), broken, broken);
+        StoreOnly(_backend, cache, new StepInputs(64, 1), nan, 48, [0, 1, 2]);
+
+        Closeness.AssertSameBits(expected, sequence.Attend(_backend, cache, parameters, [tokens], [2, 0, 1]), "after NaN");
     }
 
     [StandInFact]
