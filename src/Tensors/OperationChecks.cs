@@ -1,5 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
 
@@ -159,9 +161,13 @@ public static class OperationChecks
     {
         Require(logits.Rows == batch.Rows.Length, "Sample: {0} rows of logits, the batch has {1}", logits.Rows, batch.Rows.Length);
         Require(logits.Rows == tokens.Length, "Sample: {0} rows of logits, room for {1} tokens", logits.Rows, tokens.Length);
-        foreach (int token in batch.Tokens)
+
+        // Histories are long: one pass by vectors, in which a negative token is the largest of all.
+        ReadOnlySpan<uint> ids = MemoryMarshal.Cast<int, uint>(batch.Tokens);
+        if (!ids.IsEmpty)
         {
-            Require((uint)token < (uint)logits.Columns, "Sample: token {0} of {1}", token, logits.Columns);
+            int largest = TensorPrimitives.IndexOfMax(ids);
+            Require(ids[largest] < (uint)logits.Columns, "Sample: token {0} of {1}", (int)ids[largest], logits.Columns);
         }
 
         foreach ((int token, _) in batch.Biases)

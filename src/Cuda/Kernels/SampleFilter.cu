@@ -23,14 +23,14 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) sample_histogram(
   for (int i = threadIdx.x; i < BINS; i += SAMPLE_THREADS) low[i] = high[i] = counts[i] = 0;
   __syncthreads();
   const float best = scaled_best(how);
-  const bool is_weighed = how->top_p < 1.f;
+  const bool is_counted = how->top_k > 0, is_weighed = how->top_p < 1.f;
 #pragma unroll
   for (int j = 0; j < SLICE_EACH; j++) {
     const int id = first + j * SAMPLE_THREADS + threadIdx.x;
     if (MASK(id < vocabulary)) {
       const float logit = scaled[(i64)row * scaled_stride + id];
       const int bin = bin_of(best, logit);
-      atomicAdd(&counts[bin], 1u);
+      if (is_counted) atomicAdd(&counts[bin], 1u);
       const u64 units = is_weighed ? units_of(weight_of(logit - best)) : 0;
       if (units) {
         atomicAdd(&low[bin], (u32)units & 0xfffff);

@@ -20,6 +20,7 @@ public sealed class SamplingTests
     [InlineData(4096, 12)]
     [InlineData(4097, 12)]
     [InlineData(50257, 3)]
+    [InlineData(131071, 1)]
     public void Every_mix_of_rules_and_filters_draws_what_the_host_draws(int vocabularySize, int rows)
     {
         using CudaBackend backend = CudaTestBackend.Create();
@@ -34,6 +35,38 @@ public sealed class SamplingTests
 
             SamplingBench.AssertAsTheHost(backend, SamplingBench.Logits(rows, vocabularySize, kind, random), batch, $"V {vocabularySize}, kind {kind}");
         }
+    }
+
+    [StandInFact]
+    public void Long_histories_are_counted()
+    {
+        const int V = 4200;
+        using CudaBackend backend = CudaTestBackend.Create();
+        Random random = new(8);
+        HostTensor logits = SamplingBench.Logits(3, V, 0, random);
+        int[] prompt = [.. Enumerable.Range(0, 3000).Select(_ => random.Next(V))];
+        int[] output = [.. Enumerable.Range(0, 3000).Select(_ => random.Next(0, 50) * (V / 50))];
+        SamplingRow row = SamplingBench.Plain(0.9f, draw: output.Length) with { FrequencyPenalty = 0.02f, PresencePenalty = -0.3f };
+        SamplingBatch batch = new();
+        batch.Add(row with { RepetitionPenalty = 1.7f }, prompt, output);
+        batch.Add(row with { RepetitionPenalty = 0.6f, TopK = 40 }, prompt, output);
+        batch.Add(row, output: output);
+
+        SamplingBench.AssertAsTheHost(backend, logits, batch, "long histories");
+    }
+
+    [StandInFact]
+    public void A_vocabulary_too_large_to_sum_is_refused()
+    {
+        using CudaBackend backend = CudaTestBackend.Create();
+        using DeviceBuffer logits = backend.Allocate(((1L << 20) + 1) * sizeof(float), "logits");
+        SamplingBatch batch = new();
+        batch.Add(SamplingBench.Plain(1f));
+
+        ArgumentException error = Assert.Throws<ArgumentException>(
+            () => backend.Sample(new TensorView(logits, 1, (1 << 20) + 1), batch, new SampledToken[1]));
+
+        Assert.Contains("1048577 is not in [1, 1048576]", error.Message, StringComparison.Ordinal);
     }
 
     // More equal tokens than are gathered, so that the row itself is searched; the cut goes through the middle of them.
