@@ -50,14 +50,12 @@ internal static class GpuBenchmark
             {
                 await RunStageAsync(stage, options, results, arguments);
                 results.WriteReport();
+                Remove(options.FolderOf(stage));
             }
         }
         finally
         {
-            if (Directory.Exists(options.Work))
-            {
-                Directory.Delete(options.Work, recursive: true);
-            }
+            Remove(options.Work);
         }
 
         Console.Write(results.WriteReport());
@@ -97,7 +95,7 @@ internal static class GpuBenchmark
         using StreamWriter log = new(Path.Combine(options.Output, $"{stage.Name}.log")) { AutoFlush = true };
         long start = Stopwatch.GetTimestamp();
         int? code = await SelfProcess.RunAsync(
-            [StageCommand, stage.Name, .. arguments],
+            [StageCommand, stage.Name, "--work", Path.GetDirectoryName(options.Work)!, .. arguments],
             new Dictionary<string, string>(),
             line =>
             {
@@ -113,6 +111,15 @@ internal static class GpuBenchmark
             StageFailed or DeviceLost => "failed, see its results",
             _ => $"its process ended with {code}; see {stage.Name}.log",
         });
+    }
+
+    // A stage that was ended has left what it had made.
+    private static void Remove(string folder)
+    {
+        if (Directory.Exists(folder))
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     private static string? WhyNoCuda(GpuOptions options)

@@ -9,8 +9,12 @@ internal sealed record GpuOptions
         "[--out FOLDER] [--stages NAME,...] [--budget STAGE=SECONDS,...] [--shapes NAME,...] [--tenants SHAPE] [--adapters N] [--rounds N] "
         + "[--device cuda|cpu] [--python PROGRAM] [--work FOLDER] [--cuda-libraries FOLDERS] [--report]";
 
-    /// <summary>Shared memory holds a model's files at the speed of memory; where there is none, the disk does.</summary>
+    // Shared memory holds a model's files at the speed of memory, where it holds the largest stage's: a thousand adapters and their model.
     private const string SharedMemory = "/dev/shm";
+    private const long NeededBytes = 32L << 30;
+
+    // Below whatever folder is named: it is deleted at the end, and nothing else may be in it.
+    private const string OwnFolder = "inferenceserver-gpu";
 
     /// <summary>results.jsonl, to which every run adds, and what is made of it; one log a stage.</summary>
     public required string Output { get; init; }
@@ -38,7 +42,7 @@ internal sealed record GpuOptions
     /// <summary>The interpreter that has PyTorch.</summary>
     public required string Python { get; init; }
 
-    /// <summary>Where models and adapters are made; removed at the end of a stage.</summary>
+    /// <summary>Where models and adapters are made; a folder of the benchmark's own, removed at the end.</summary>
     public required string Work { get; init; }
 
     /// <summary>Folders with CUDA's libraries that are searched first; empty for CUDA_LIBRARY_PATH.</summary>
@@ -66,13 +70,19 @@ internal sealed record GpuOptions
             Rounds = CommandLine.Number(arguments, "--rounds", 5),
             Device = CommandLine.Choices(arguments, "--device", "cuda", ["cuda", "cpu"])[0],
             Python = CommandLine.Option(arguments, "--python") ?? "python3",
-            Work = Path.GetFullPath(CommandLine.Option(arguments, "--work") ?? Path.Combine(Directory.Exists(SharedMemory) ? SharedMemory : Path.GetTempPath(), "inferenceserver-gpu")),
+            Work = Path.GetFullPath(Path.Combine(CommandLine.Option(arguments, "--work") ?? WorkByDefault(), OwnFolder)),
             CudaLibraries = CommandLine.Option(arguments, "--cuda-libraries") ?? "",
             ReportOnly = arguments.Contains("--report"),
         };
     }
 
+    /// <summary>Where a stage makes its files.</summary>
+    public string FolderOf(GpuStage stage) => Path.Combine(Work, stage.Name);
+
     public TimeSpan BudgetOf(GpuStage stage) => TimeSpan.FromSeconds(Budgets.GetValueOrDefault(stage.Name, stage.Seconds));
+
+    private static string WorkByDefault() =>
+        Directory.Exists(SharedMemory) && new DriveInfo(SharedMemory).AvailableFreeSpace >= NeededBytes ? SharedMemory : Path.GetTempPath();
 
     private static Dictionary<string, int> ParseBudgets(string text, string[] stages)
     {

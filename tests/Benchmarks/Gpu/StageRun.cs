@@ -20,7 +20,7 @@ internal sealed class StageRun(GpuStage stage, GpuOptions options, GpuResults re
     public bool Has(double share) => Left > options.BudgetOf(stage) * share;
 
     /// <summary>A folder of this stage's own.</summary>
-    public string Folder(string name) => Path.Combine(options.Work, stage.Name, name);
+    public string Folder(string name) => Path.Combine(options.FolderOf(stage), name);
 
     /// <summary>Writes a result down at once.</summary>
     /// <param name="subject">What it was measured on, such as a shape.</param>

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using InferenceServer.Benchmarks.Gpu.Models;
 using InferenceServer.Tensors;
 
@@ -21,9 +22,11 @@ internal static class RandomFill
     public static void Read(long start, Span<float> target)
     {
         ReadOnlySpan<ushort> numbers = RandomPool.Numbers;
-        for (int i = 0; i < target.Length; i++)
+        for (int at = (int)(start % numbers.Length); target.Length > 0; at = 0)
         {
-            target[i] = BFloat16.ToSingle(numbers[(int)((start + i) % numbers.Length)]);
+            ReadOnlySpan<ushort> piece = numbers.Slice(at, Math.Min(numbers.Length - at, target.Length));
+            FloatConversion.ToSingle(DType.BF16, MemoryMarshal.AsBytes(piece), target);
+            target = target[piece.Length..];
         }
     }
 }

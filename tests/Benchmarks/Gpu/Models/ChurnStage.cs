@@ -66,7 +66,7 @@ internal static class ChurnStage
 
         Random random = new(seed);
         Task<StreamRun> streams = StreamRun.RunAsync(
-            server.Engine, [.. Enumerable.Range(0, Streams).Select(AdapterFiles.NameOf)], PromptTokens, StreamTokens, random, server.Shape.Vocabulary);
+            server.Engine, [.. Enumerable.Range(0, Streams).Select(AdapterFiles.NameOf)], PromptTokens, server.Shape.Tokens(StreamTokens), random, server.Shape.Vocabulary);
         List<double> first = [];
         long from = 0, to = 0;
         GenerationRequest[] arrivals =

@@ -54,7 +54,7 @@ internal static class ManyAdaptersStage
         AdapterCacheStatistics after = server.Cache.GetStatistics();
         string note = string.Create(
             CultureInfo.InvariantCulture,
-            $"{many} adapters; {Concurrency} requests at once, prompts of {PromptTokens}, {NewTokens} new tokens; {after.DeviceHits - before.DeviceHits} found on the device, {after.DiskLoads - before.DiskLoads} loaded from files; median of {ways.Rounds} rounds");
+            $"{many} adapters; {Concurrency} requests at once, prompts of {PromptTokens}, {shape.Tokens(NewTokens)} new tokens; {after.DeviceHits - before.DeviceHits} found on the device, {after.DiskLoads - before.DiskLoads} loaded from files; median of {ways.Rounds} rounds");
         run.Record(shape.Name, "five adapters", ways.Median("few"), "tokens/s", note: note);
         run.Record(shape.Name, "many adapters", ways.Median("many"), "tokens/s", note: note);
         run.Record(shape.Name, ManyOfFew, ways.Ratio("many", "few"), "of 1", note: note);
@@ -63,9 +63,10 @@ internal static class ManyAdaptersStage
     /// <summary>New tokens per second of requests, the next one as soon as one has ended.</summary>
     private static async Task<double> ServeAsync(GpuServer server, int adapters, Random random)
     {
+        int newTokens = server.Shape.Tokens(NewTokens);
         int[] dealt = AdapterWorkload.Deal(AdapterPopularity.Distinct, Concurrency * RequestsEach, adapters, random.Next());
         GenerationRequest[] requests =
-            [.. dealt.Select(number => StreamRun.Request(AdapterFiles.NameOf(number), PromptTokens, NewTokens, random, server.Shape.Vocabulary))];
+            [.. dealt.Select(number => StreamRun.Request(AdapterFiles.NameOf(number), PromptTokens, newTokens, random, server.Shape.Vocabulary))];
         int next = -1;
         long start = Stopwatch.GetTimestamp();
         await Task.WhenAll(Enumerable.Range(0, Concurrency).Select(async _ =>
@@ -76,6 +77,6 @@ internal static class ManyAdaptersStage
                 await StreamRun.ReadAsync(server.Engine, requests[i], []);
             }
         }));
-        return requests.Length * NewTokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return requests.Length * newTokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 }

@@ -5,6 +5,8 @@ namespace InferenceServer.Benchmarks.Gpu.Models;
 /// <summary>The dimensions of a published model; its weights here are random.</summary>
 internal sealed record ModelDimensions
 {
+    private const string Trial = "tiny";
+
     private static readonly string[] s_modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
     /// <summary>All of them, the small ones first; tiny is for trying the benchmark itself.</summary>
@@ -12,7 +14,7 @@ internal sealed record ModelDimensions
     [
         new()
         {
-            Name = "tiny", Type = "llama", Hidden = 64, Intermediate = 128, Layers = 2, Heads = 4, KvHeads = 2, Vocabulary = 512,
+            Name = Trial, Type = "llama", Hidden = 64, Intermediate = 128, Layers = 2, Heads = 4, KvHeads = 2, Vocabulary = 512,
             MaxPositions = 4096, RopeTheta = 10_000, IsTied = false,
         },
         new()
@@ -57,6 +59,9 @@ internal sealed record ModelDimensions
     public required bool IsTied { get; init; }
 
     public int HeadSize => Hidden / Heads;
+
+    /// <summary>Tokens to generate: a few in place of many with the shape that only tries the benchmark.</summary>
+    public int Tokens(int usual) => Name == Trial ? Math.Max(4, usual / 16) : usual;
 
     /// <summary>Parameters of the linear layers and the head, which every token multiplies with.</summary>
     public long MultipliedParameters => (Layers * s_modules.Sum(module => (long)Features(module).Out * Features(module).In)) + ((long)Vocabulary * Hidden);

@@ -8,13 +8,14 @@ internal static class SpeedStage
 {
     public const int PromptTokens = 128;
 
-    private const int NewTokens = 256;
-    private const int MaxRounds = 5;
+    private const int UsualTokens = 256;
 
-    private static readonly int[] s_batches = [1, 16, 64];
+    // The last one for what long contexts cost.
+    private static readonly (int Batch, int Prompt)[] s_decodes = [(1, PromptTokens), (16, PromptTokens), (64, PromptTokens), (16, 4096)];
     private static readonly int[] s_prefills = [512, 2048];
 
-    public static string Decode(int batch) => string.Create(CultureInfo.InvariantCulture, $"decode, batch {batch}");
+    public static string Decode(int batch, int prompt = PromptTokens) =>
+        string.Create(CultureInfo.InvariantCulture, $"decode, batch {batch}{(prompt == PromptTokens ? "" : $" after {prompt} tokens")}");
 
     public static string Prefill(int tokens) => string.Create(CultureInfo.InvariantCulture, $"prefill of {tokens}");
 
@@ -32,23 +33,23 @@ internal static class SpeedStage
 
     private static async Task MeasureAsync(StageRun run, ModelDimensions shape, Ceilings ceilings, Func<bool> goesOn)
     {
-        await using GpuServer server = await GpuServer.StartAsync(run, shape, GpuServer.MaxRunning * (PromptTokens + NewTokens + 32));
+        int newTokens = shape.Tokens(UsualTokens);
+        await using GpuServer server = await GpuServer.StartAsync(run, shape, s_decodes.Max(decode => decode.Batch * (decode.Prompt + newTokens + 32)));
         Random random = new(3);
-        foreach (int batch in s_batches)
+        foreach ((int batch, int prompt) in s_decodes.Where(decode => decode.Prompt == PromptTokens || goesOn()))
         {
-            Alternation decode = new((Decode(batch), async () =>
+            string name = Decode(batch, prompt);
+            Alternation decode = new((name, async () =>
             {
-                StreamRun streams = await StreamRun.RunAsync(
-                    server.Engine, [.. Enumerable.Repeat("", batch)], PromptTokens, NewTokens, random, shape.Vocabulary);
+                StreamRun streams = await StreamRun.RunAsync(server.Engine, [.. Enumerable.Repeat("", batch)], prompt, newTokens, random, shape.Vocabulary);
                 return streams.TokensPerSecond;
             }
             ));
-            await decode.RunAsync(Math.Min(MaxRounds, run.Options.Rounds), goesOn);
-            double context = PromptTokens + (NewTokens / 2.0);
+            await decode.RunAsync(run.Options.Rounds, goesOn);
+            double context = prompt + (newTokens / 2.0);
             double bytes = (2.0 * shape.MultipliedParameters) + (batch * context * server.KvBytesPerToken);
             double operations = batch * ((2.0 * shape.MultipliedParameters) + shape.AttentionOperations(context));
-            double rate = decode.Median(Decode(batch));
-            run.Record(shape.Name, Decode(batch), rate, "tokens/s", batch / ceilings.Seconds(bytes, operations), Rounds(decode, Decode(batch)));
+            run.Record(shape.Name, name, decode.Median(name), "tokens/s", batch / ceilings.Seconds(bytes, operations), Rounds(decode, name));
         }
 
         foreach (int tokens in s_prefills)

@@ -82,5 +82,5 @@ internal static class TenantStage
         [.. AdapterWorkload.Deal(spread, Batch, Batch, seed: 1).Select(number => number < 0 ? "" : AdapterFiles.NameOf(number))];
 
     private static async Task<double> DecodeAsync(GpuServer server, string[] adapters, Random random) =>
-        (await StreamRun.RunAsync(server.Engine, adapters, PromptTokens, NewTokens, random, server.Shape.Vocabulary)).TokensPerSecond;
+        (await StreamRun.RunAsync(server.Engine, adapters, PromptTokens, server.Shape.Tokens(NewTokens), random, server.Shape.Vocabulary)).TokensPerSecond;
 }

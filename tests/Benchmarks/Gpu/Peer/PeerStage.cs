@@ -49,10 +49,10 @@ internal static class PeerStage
         {
             Alternation sides = new(
                 ("ours", () => ServeAsync(server, adapters, random)),
-                ("theirs", () => peer.GenerateAsync(adapters, PromptTokens, NewTokens)));
+                ("theirs", () => peer.GenerateAsync(adapters, PromptTokens, shape.Tokens(NewTokens))));
             await sides.RunAsync(Math.Min(3, run.Options.Rounds), () => run.Has(0.3));
             string note = string.Create(
-                CultureInfo.InvariantCulture, $"{peer.Versions}; bf16, prompts of {PromptTokens}, {NewTokens} new tokens, prompts included; median of {sides.Rounds} rounds");
+                CultureInfo.InvariantCulture, $"{peer.Versions}; bf16, prompts of {PromptTokens}, {shape.Tokens(NewTokens)} new tokens, prompts included; median of {sides.Rounds} rounds");
             run.Record(shape.Name, $"{name}, ours", sides.Median("ours"), "tokens/s", note: note);
             run.Record(shape.Name, $"{name}, theirs", sides.Median("theirs"), "tokens/s", note: note);
             run.Record(shape.Name, what, sides.Ratio("ours", "theirs"), "times", note: note);
@@ -61,9 +61,10 @@ internal static class PeerStage
 
     private static async Task<double> ServeAsync(GpuServer server, int[] adapters, Random random)
     {
+        int newTokens = server.Shape.Tokens(NewTokens);
         long start = Stopwatch.GetTimestamp();
         await StreamRun.RunAsync(
-            server.Engine, [.. adapters.Select(number => number < 0 ? "" : AdapterFiles.NameOf(number))], PromptTokens, NewTokens, random, server.Shape.Vocabulary);
-        return adapters.Length * NewTokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
+            server.Engine, [.. adapters.Select(number => number < 0 ? "" : AdapterFiles.NameOf(number))], PromptTokens, newTokens, random, server.Shape.Vocabulary);
+        return adapters.Length * newTokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 }

@@ -17,21 +17,22 @@ internal static class TrainingStage
     public const string MemoryRatio = "memory of fine-tuning over PEFT's";
 
     private const int Sequences = 8;
-    private const int Length = 512;
+    private const int UsualLength = 512;
     private const int StepsOfSlice = 5;
     private const int WarmUpSteps = 2;
 
     public static async Task RunAsync(StageRun run)
     {
         ModelDimensions shape = run.Options.TenantShape;
+        int length = shape.Tokens(UsualLength);
         await using GpuServer server = await GpuServer.StartAsync(run, shape, kvTokens: 256);
         (IComputeBackend backend, ITrainingBackend operations) = server.Platform.CreateTraining(threads: 0, beforeOperation: null);
         using IComputeBackend training = backend;
         using ITrainingBackend gradients = operations;
         long before = FreeBytes(training);
         using Trainer trainer = Trainer.ForAdapter(
-            server.Model, training, gradients, Recipe(), new TrainingOptions { LearningRate = 1e-4, MaxBatchTokens = Sequences * Length, MaxSequences = Sequences });
-        SupervisedBatch batch = Batch(shape);
+            server.Model, training, gradients, Recipe(), new TrainingOptions { LearningRate = 1e-4, MaxBatchTokens = Sequences * length, MaxSequences = Sequences });
+        SupervisedBatch batch = Batch(shape, length);
         for (int i = 0; i < WarmUpSteps; i++)
         {
             trainer.Step(batch);
@@ -46,7 +47,7 @@ internal static class TrainingStage
             ours / 1e9,
             "GB",
             note: string.Create(CultureInfo.InvariantCulture, $"{server.Model.WeightBytes / 1e9:F2} of it the base; without what serving takes beside it"));
-        await CompareAsync(run, shape, ours, () =>
+        await CompareAsync(run, shape, length, ours, () =>
         {
             long start = Stopwatch.GetTimestamp();
             for (int i = 0; i < StepsOfSlice; i++)
@@ -58,10 +59,10 @@ internal static class TrainingStage
         });
     }
 
-    private static async Task CompareAsync(StageRun run, ModelDimensions shape, double ourBytes, Func<double> seconds)
+    private static async Task CompareAsync(StageRun run, ModelDimensions shape, int length, double ourBytes, Func<double> seconds)
     {
-        double tokens = StepsOfSlice * Sequences * Length;
-        string sizes = string.Create(CultureInfo.InvariantCulture, $"{Sequences} sequences of {Length} tokens a step, rank {AdapterFiles.Rank} on all linear modules");
+        double tokens = StepsOfSlice * Sequences * length;
+        string sizes = string.Create(CultureInfo.InvariantCulture, $"{Sequences} sequences of {length} tokens a step, rank {AdapterFiles.Rank} on all linear modules");
         (PeftProcess? started, string reason) = await PeftProcess.StartAsync(
             run.Options,
             shape,
@@ -70,7 +71,7 @@ internal static class TrainingStage
             "--sequences",
             Sequences.ToString(CultureInfo.InvariantCulture),
             "--length",
-            Length.ToString(CultureInfo.InvariantCulture));
+            length.ToString(CultureInfo.InvariantCulture));
         using PeftProcess? peer = started;
         Alternation sides = peer is null
             ? new(("ours", () => Task.FromResult(tokens / seconds())))
@@ -94,12 +95,12 @@ internal static class TrainingStage
         }
     }
 
-    private static SupervisedBatch Batch(ModelDimensions shape)
+    private static SupervisedBatch Batch(ModelDimensions shape, int length)
     {
         Random random = new(13);
         return new SupervisedBatch([.. Enumerable.Range(0, Sequences).Select(_ =>
         {
-            int[] tokens = [.. Enumerable.Range(0, Length).Select(_ => random.Next(shape.Vocabulary))];
+            int[] tokens = [.. Enumerable.Range(0, length).Select(_ => random.Next(shape.Vocabulary))];
             return new SupervisedSequence(tokens, tokens);
         })]);
     }

@@ -43,9 +43,10 @@ def make_model(fields, device, rank, adapters, trains):
         model = AutoModelForCausalLM.from_config(config)
     recipe = LoraConfig(
         r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=MODULES, init_lora_weights=trains, bias="none", task_type="CAUSAL_LM")
-    model = get_peft_model(model, recipe, adapter_name="tenant_0")
-    for number in range(1, adapters):
-        model.add_adapter(f"tenant_{number}", recipe)
+    with torch.device(device):
+        model = get_peft_model(model, recipe, adapter_name="tenant_0")
+        for number in range(1, adapters):
+            model.add_adapter(f"tenant_{number}", recipe)
     model = model.to(device)
     if not trains:
         # PEFT keeps adapters in f32 by itself; a base in bf16 is served faster with adapters in bf16.
@@ -96,7 +97,7 @@ class Peer:
         start = time.perf_counter()
         for _ in range(steps):
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.model(input_ids=self.tokens, labels=self.tokens).loss
+            loss = self.model(input_ids=self.tokens, labels=self.tokens, use_cache=False).loss
             loss.backward()
             self.optimizer.step()
         synchronize(self.options.device)
