@@ -6,7 +6,7 @@ namespace InferenceServer.Cpu.Emitted;
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct DotArguments
 {
-    /// <summary>First row of x: pairs of 16 bits, one pair after the other.</summary>
+    /// <summary>First row of x: 32 bits for each step, two inputs of 16 bits or four of 8.</summary>
     public byte* X;
 
     /// <summary>Bytes from one row of x to the next.</summary>
@@ -36,11 +36,11 @@ internal unsafe struct DotArguments
     /// <summary>What to ask of the memory beside the second.</summary>
     public byte* Prefetch1;
 
-    /// <summary>Scales of x (integers only), one for each row and depth block.</summary>
-    public float* XScales;
+    /// <summary>Scales of x (integers only), one for each row and group.</summary>
+    public GroupFactor* XFactors;
 
     /// <summary>Bytes from one row's scales to the next.</summary>
-    public nint XScaleStride;
+    public nint XFactorStride;
 
     /// <summary>Scales of the first weights (integers only), 32 for each of their blocks.</summary>
     public void* BScales;
@@ -48,6 +48,6 @@ internal unsafe struct DotArguments
     /// <summary>Scales of the second.</summary>
     public void* B1Scales;
 
-    /// <summary>What the 16 codes of a format stand for (NF4 only): 32 integers of 16 bits, each value twice.</summary>
-    public short* Values;
+    /// <summary>What the 16 codes of a format stand for (NF4 only): bytes, each value four times.</summary>
+    public byte* Values;
 }

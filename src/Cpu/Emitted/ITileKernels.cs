@@ -21,6 +21,6 @@ internal unsafe interface ITileKernels
     /// <summary>Sums of 16 rows times 32 columns of int8, group by group.</summary>
     void Int8(DotArguments* arguments);
 
-    /// <summary>Sums of 16 rows times 16 columns of NF4, group by group.</summary>
+    /// <summary>Sums of 16 rows times 32 columns of NF4, group by group.</summary>
     void NF4(DotArguments* arguments);
 }

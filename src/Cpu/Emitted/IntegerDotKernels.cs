@@ -1,19 +1,19 @@
+using System.Runtime.InteropServices;
 using Iced.Intel;
 using InferenceServer.Cpu.Weights;
 using InferenceServer.Tensors;
-using InferenceServer.Tensors.Quantization;
 using static Iced.Intel.AssemblerRegisters;
 using static InferenceServer.Cpu.Emitted.KernelParts;
 
 namespace InferenceServer.Cpu.Emitted;
 
 /// <summary>
-/// Up to six rows of x times two panels of 32 columns of weights, both as integers with scales, by vpdpwssd. For each group of 32 inputs the integers are summed exactly, in 32 bits; then
-/// <c>c[r, n] += float(sum) * weightScale[n] * xScale[r]</c>, group by group: rounded at the conversion (sums of more than 24 bits), at the
-/// first product and at the multiply-add.
+/// Up to six rows of x times two panels of 32 columns of weights, both as integers with scales: int8 by vpdpwssd on 16 bits, NF4 by vpdpbusd on 8. For each group of inputs that share a scale the
+/// integers are summed exactly, in 32 bits; then <c>c[r, n] += (float(sum) * xScale[r] + xStart[r]) * weightScale[n]</c>, group by group: rounded at the
+/// conversion (sums of more than 24 bits) and at both products. The start, of NF4 only, takes out what unsigned bytes of weights add.
 /// </summary>
 /// <remarks>
-/// Sums of integers have no order, so any other way to form them has the same bits. The codes become 16-bit integers in registers, shared by
+/// Sums of integers have no order, so any other way to form them has the same bits. The codes become integers in registers, shared by
 /// all rows; two panels are two streams of memory. The sums of floats of up to three rows stay in registers too; those of more rest in the
 /// result, in the first-level cache.
 /// </remarks>
@@ -28,24 +28,34 @@ internal sealed class IntegerDotKernels
     /// <summary>Most rows whose sums of floats find room in the registers.</summary>
     private const int MaxRegisterRows = 3;
 
+    /// <summary>How many bytes ahead scales are asked for.</summary>
+    private const int ScalesAhead = 1024;
+
     private const int MaxChainedRows = 2;
     private const int Vectors = 4;
-    private const int GroupPairs = QuantizeRows.GroupSize / 2;
-    private const int PairBytes = 2 * PanelLayout.Width;
-    private const int WordPairs = NF4Panels.WordDepth / 2;
 
+    /// <summary>Bytes of x that a product takes in a lane: two inputs of 16 bits or four of 8.</summary>
+    private const int StepBytes = 4;
+
+    private const int GroupSteps = QuantizeRows.GroupBytes / StepBytes;
+    private const int PairBytes = 2 * PanelLayout.Width;
+    private const int WordSteps = NF4Panels.WordDepth / StepBytes;
+
+    private static readonly int s_scaleOffset = (int)Marshal.OffsetOf<GroupFactor>(nameof(GroupFactor.Scale));
+    private static readonly int s_startOffset = (int)Marshal.OffsetOf<GroupFactor>(nameof(GroupFactor.Start));
+    private static readonly CodesAhead[] s_ways = Enum.GetValues<CodesAhead>();
     private static readonly WeightFormat[] s_formats = [WeightFormat.Int8, WeightFormat.NF4];
 
     private readonly Assembler _code = new(64);
     private readonly WeightFormat _format;
     private readonly int _rows;
-    private readonly bool _prefetch;
+    private readonly CodesAhead _ahead;
 
-    private IntegerDotKernels(WeightFormat format, int rows, bool prefetch)
+    private IntegerDotKernels(WeightFormat format, int rows, CodesAhead ahead)
     {
         _format = format;
         _rows = rows;
-        _prefetch = prefetch;
+        _ahead = ahead;
     }
 
     private int Sums => _rows * Vectors;
@@ -65,11 +75,7 @@ internal sealed class IntegerDotKernels
 
     private static AssemblerRegisterZMM Table => Zmm(31);
 
-    private int GroupsPerScale => _format == WeightFormat.Int8 ? 1 : NormalFloat4.BlockSize / QuantizeRows.GroupSize;
-
-    private int GroupBytes => QuantizedPanels.BlockBytes / GroupsPerScale;
-
-    /// <summary>A kernel for each format, number of rows, and without and with asking for weights ahead.</summary>
+    /// <summary>A kernel for each format, number of rows and way to ask for codes ahead.</summary>
     public static IReadOnlyList<Assembler> Assemblers()
     {
         List<Assembler> kernels = [];
@@ -77,8 +83,10 @@ internal sealed class IntegerDotKernels
         {
             for (int rows = 1; rows <= MaxRows; rows++)
             {
-                kernels.Add(new IntegerDotKernels(format, rows, prefetch: false).Emit());
-                kernels.Add(new IntegerDotKernels(format, rows, prefetch: true).Emit());
+                foreach (CodesAhead ahead in s_ways)
+                {
+                    kernels.Add(new IntegerDotKernels(format, rows, ahead).Emit());
+                }
             }
         }
 
@@ -86,8 +94,8 @@ internal sealed class IntegerDotKernels
     }
 
     /// <summary>Place in <see cref="Assemblers"/>.</summary>
-    public static int Index(WeightFormat format, int rows, bool prefetch) =>
-        (((Array.IndexOf(s_formats, format) * MaxRows) + rows - 1) * 2) + (prefetch ? 1 : 0);
+    public static int Index(WeightFormat format, int rows, CodesAhead ahead) =>
+        (((Array.IndexOf(s_formats, format) * MaxRows) + rows - 1) * s_ways.Length) + (int)ahead;
 
     private Assembler Emit()
     {
@@ -99,9 +107,9 @@ internal sealed class IntegerDotKernels
         c.push(r14);
         c.push(r15);
         RowPointers x = new(rax, rsi, rdx);
-        RowPointers xScales = new(r8, r10, r11);
+        RowPointers xFactors = new(r8, r10, r11);
         x.Load(c, rdi, Offset(nameof(DotArguments.X)), Offset(nameof(DotArguments.XStride)));
-        xScales.Load(c, rdi, Offset(nameof(DotArguments.XScales)), Offset(nameof(DotArguments.XScaleStride)));
+        xFactors.Load(c, rdi, Offset(nameof(DotArguments.XFactors)), Offset(nameof(DotArguments.XFactorStride)));
         c.mov(rcx, Field(nameof(DotArguments.B0)));
         c.mov(r12, Field(nameof(DotArguments.B1)));
         c.mov(rbx, Field(nameof(DotArguments.BScales)));
@@ -112,7 +120,7 @@ internal sealed class IntegerDotKernels
         if (_format == WeightFormat.NF4)
         {
             c.mov(rbp, Field(nameof(DotArguments.Values)));
-            c.vmovdqu16(Table, __zmmword_ptr[rbp]);
+            c.vmovdqu8(Table, __zmmword_ptr[rbp]);
         }
 
         c.mov(rbp, Field(nameof(DotArguments.C)));
@@ -128,22 +136,19 @@ internal sealed class IntegerDotKernels
 
         Label loop = c.CreateLabel();
         c.Label(ref loop);
-        for (int group = 0; group < GroupsPerScale; group++)
-        {
-            EmitGroup(group, x);
-            EmitScales(xScales);
-            x.Advance(c, QuantizeRows.GroupSize * sizeof(short));
-            xScales.Advance(c, sizeof(float));
-        }
+        EmitGroup(x);
+        EmitScales(xFactors);
+        x.Advance(c, QuantizeRows.GroupBytes);
+        xFactors.Advance(c, Marshal.SizeOf<GroupFactor>());
 
-        int bytes = GroupsPerScale * GroupBytes;
+        const int Bytes = QuantizedPanels.BlockBytes;
         int scaleBytes = PanelLayout.Width * (_format == WeightFormat.Int8 ? sizeof(ushort) : sizeof(float));
-        c.add(rcx, bytes);
-        c.add(r12, bytes);
+        c.add(rcx, Bytes);
+        c.add(r12, Bytes);
         c.add(rbx, scaleBytes);
         c.add(r13, scaleBytes);
-        c.add(r14, bytes);
-        c.add(r15, bytes);
+        c.add(r14, Bytes);
+        c.add(r15, Bytes);
         c.dec(r9);
         c.jne(loop);
         if (KeepsFloats)
@@ -162,33 +167,41 @@ internal sealed class IntegerDotKernels
         return c;
     }
 
-    private void EmitGroup(int group, RowPointers x)
+    private void EmitGroup(RowPointers x)
     {
         for (int i = 0; i < FirstFloat; i++)
         {
             _code.vpxord(Zmm(i), Zmm(i), Zmm(i));
         }
 
-        for (int pair = 0; pair < GroupPairs; pair++)
+        for (int step = 0; step < GroupSteps; step++)
         {
-            EmitWeights(rcx, group * GroupBytes, pair, FirstWeight);
-            EmitPrefetch(r14, group * GroupBytes, pair);
-            EmitWeights(r12, group * GroupBytes, pair, FirstWeight + 2);
-            EmitPrefetch(r15, group * GroupBytes, pair);
+            EmitWeights(rcx, step, FirstWeight);
+            EmitPrefetch(r14, step);
+            EmitWeights(r12, step, FirstWeight + 2);
+            EmitPrefetch(r15, step);
             for (int row = 0; row < _rows; row++)
             {
                 AssemblerRegisterZMM factor = Zmm(FirstFactor + (row % 2));
-                _code.vpbroadcastd(factor, x.At(row, pair * 2 * sizeof(short)));
+                _code.vpbroadcastd(factor, x.At(row, step * StepBytes));
                 for (int vector = 0; vector < Vectors; vector++)
                 {
-                    _code.vpdpwssd(Zmm((pair % Chains * Sums) + (row * Vectors) + vector), Zmm(FirstWeight + vector), factor);
+                    AssemblerRegisterZMM sum = Zmm((step % Chains * Sums) + (row * Vectors) + vector);
+                    if (_format == WeightFormat.Int8)
+                    {
+                        _code.vpdpwssd(sum, Zmm(FirstWeight + vector), factor);
+                    }
+                    else
+                    {
+                        _code.vpdpbusd(sum, Zmm(FirstWeight + vector), factor);
+                    }
                 }
             }
         }
     }
 
-    /// <summary>A pair of inputs of a panel's two tiles, as 16-bit integers.</summary>
-    private void EmitWeights(AssemblerRegister64 weights, int start, int pair, int register)
+    /// <summary>The next inputs of a panel's two tiles, as integers.</summary>
+    private void EmitWeights(AssemblerRegister64 weights, int step, int register)
     {
         Assembler c = _code;
         AssemblerRegisterZMM first = Zmm(register);
@@ -196,48 +209,61 @@ internal sealed class IntegerDotKernels
         switch (_format)
         {
             case WeightFormat.Int8:
-                c.vpmovsxbw(first, __ymmword_ptr[weights + (start + (pair * PairBytes))]);
-                c.vpmovsxbw(second, __ymmword_ptr[weights + (start + (pair * PairBytes) + (PairBytes / 2))]);
+                c.vpmovsxbw(first, __ymmword_ptr[weights + (step * PairBytes)]);
+                c.vpmovsxbw(second, __ymmword_ptr[weights + ((step * PairBytes) + (PairBytes / 2))]);
                 break;
             case WeightFormat.NF4:
-                // The lowest 5 bits of each 16 name an entry of a table that has its 16 values twice, so that only 4 of them count.
-                int at = start + (pair / WordPairs * NF4Panels.WordBytes);
-                int shift = pair % WordPairs * 4;
+                // The lowest 6 bits of each byte name an entry of a table that has its 16 values four times, so that only 4 of them count.
+                int at = step / WordSteps * NF4Panels.WordBytes;
                 foreach ((AssemblerRegisterZMM target, int offset) in new[] { (first, at), (second, at + VectorBytes) })
                 {
-                    if (shift == 0)
+                    if (step % WordSteps == 0)
                     {
-                        c.vmovdqu16(target, __zmmword_ptr[weights + offset]);
+                        c.vmovdqu8(target, __zmmword_ptr[weights + offset]);
                     }
                     else
                     {
-                        c.vpsrlw(target, __zmmword_ptr[weights + offset], (byte)shift);
+                        c.vpsrlw(target, __zmmword_ptr[weights + offset], 4);
                     }
 
-                    c.vpermw(target, target, Table);
+                    c.vpermb(target, target, Table);
                 }
 
                 break;
         }
     }
 
-    private void EmitPrefetch(AssemblerRegister64 stream, int start, int pair)
+    private void EmitPrefetch(AssemblerRegister64 stream, int step)
     {
-        int pairBytes = GroupBytes / GroupPairs;
-        int at = start + (pair * pairBytes);
-        if (_prefetch && at % VectorBytes == 0)
+        const int StepsPerLine = GroupSteps / (QuantizedPanels.BlockBytes / VectorBytes);
+        if (step % StepsPerLine == 0)
         {
-            _code.prefetcht0(__byte_ptr[stream + at]);
+            AssemblerMemoryOperand line = __byte_ptr[stream + (step / StepsPerLine * VectorBytes)];
+            switch (_ahead)
+            {
+                case CodesAhead.Near:
+                    _code.prefetcht0(line);
+                    break;
+                case CodesAhead.Far:
+                    _code.prefetcht1(line);
+                    break;
+            }
         }
     }
 
-    private void EmitScales(RowPointers xScales)
+    private void EmitScales(RowPointers xFactors)
     {
         Assembler c = _code;
         for (int vector = 0; vector < Vectors; vector++)
         {
             AssemblerRegister64 scales = vector < 2 ? rbx : r13;
             AssemblerRegisterZMM scale = Zmm(FirstWeight + vector);
+            if (_format == WeightFormat.NF4 || vector % 2 == 0)
+            {
+                // They are streams of their own.
+                c.prefetcht0(__byte_ptr[scales + (ScalesAhead + (vector % 2 * VectorBytes))]);
+            }
+
             if (_format == WeightFormat.Int8)
             {
                 const int HalfBytes = 32;
@@ -252,8 +278,14 @@ internal sealed class IntegerDotKernels
 
         for (int row = 0; row < _rows; row++)
         {
-            AssemblerRegisterZMM factor = Zmm(FirstFactor + (row % 2));
-            c.vbroadcastss(factor, xScales.At(row, 0));
+            AssemblerRegisterZMM factor = Zmm(FirstFactor);
+            AssemblerRegisterZMM start = Zmm(FirstFactor + 1);
+            c.vbroadcastss(factor, xFactors.At(row, s_scaleOffset));
+            if (_format == WeightFormat.NF4)
+            {
+                c.vbroadcastss(start, xFactors.At(row, s_startOffset));
+            }
+
             for (int vector = 0; vector < Vectors; vector++)
             {
                 AssemblerRegisterZMM sum = Zmm((row * Vectors) + vector);
@@ -263,14 +295,22 @@ internal sealed class IntegerDotKernels
                 }
 
                 c.vcvtdq2ps(sum, sum);
-                c.vmulps(sum, sum, Zmm(FirstWeight + vector));
-                if (KeepsFloats)
+                if (_format == WeightFormat.NF4)
                 {
-                    c.vfmadd231ps(Zmm(FirstFloat + (row * Vectors) + vector), sum, factor);
+                    c.vfmadd213ps(sum, factor, start);
                 }
                 else
                 {
-                    c.vfmadd213ps(sum, factor, Result(row, vector));
+                    c.vmulps(sum, sum, factor);
+                }
+
+                if (KeepsFloats)
+                {
+                    c.vfmadd231ps(Zmm(FirstFloat + (row * Vectors) + vector), sum, Zmm(FirstWeight + vector));
+                }
+                else
+                {
+                    c.vfmadd213ps(sum, Zmm(FirstWeight + vector), Result(row, vector));
                     c.vmovups(Result(row, vector), sum);
                 }
             }

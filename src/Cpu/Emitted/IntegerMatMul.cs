@@ -7,21 +7,34 @@ using InferenceServer.Tensors;
 namespace InferenceServer.Cpu.Emitted;
 
 /// <summary>
-/// <c>y = x W^T</c> with quantised W by <see cref="IntegerDotKernels"/>: x becomes 16-bit integers first; each depth block of 32 inputs is
-/// summed exactly, the blocks in f32 in their order.
+/// <c>y = x W^T</c> with quantised W by <see cref="IntegerDotKernels"/>: x becomes integers first; each group of inputs is summed exactly, the groups
+/// in f32 in their order.
 /// </summary>
 /// <remarks>
-/// Work is cut into pairs of panels (64 outputs) times groups of rows. A few rows stream the codes past once. More take them in pieces that
-/// stay in the first-level cache while blocks of six rows pass over them, the first of which asks for the next piece.
+/// Work is cut into pairs of panels (64 outputs) times groups of rows. A few rows stream the codes past once, asking for them ahead. Up to two dozen take
+/// them in pieces, over which blocks of six rows pass, the first of which asks for the next piece. For more rows a block of them goes through all inputs
+/// at once, with its sums in the first-level cache and the codes in the second, where those of the next panels are asked for meanwhile.
 /// </remarks>
 internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
 {
     private const int PanelsPerItem = 2;
     private const int ItemWidth = IntegerDotKernels.ResultStride;
-    private const int RowsPerItem = 96;
+    private const int MaxRowsPerItem = 96;
 
-    /// <summary>Inputs of a piece for more rows.</summary>
-    private const int PieceDepth = 256;
+    /// <summary>Bytes of x that leave room for panels in the second-level cache.</summary>
+    private const int ItemInputBytes = 384 << 10;
+
+    /// <summary>Most rows that take codes in pieces.</summary>
+    private const int MaxPieceRows = 4 * IntegerDotKernels.MaxRows;
+
+    /// <summary>Blocks of a piece.</summary>
+    private const int PieceBlocks = 8;
+
+    /// <summary>Last blocks of an item of a few rows, which ask for the beginning of another.</summary>
+    private const int LastBlocks = PrefetchBytes / QuantizedPanels.BlockBytes;
+
+    /// <summary>Inputs of a piece for tiles.</summary>
+    private const int TileDepth = 256;
 
     /// <summary>How far ahead a stream of codes is asked for.</summary>
     private const int PrefetchBytes = 4096;
@@ -29,7 +42,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     /// <summary>Rows up to which dot products are enough: the time is that of reading weights.</summary>
     private const int MostDotRows = 16;
 
-    private const int TileFloats = RowsPerItem * ItemWidth;
+    private const int ResultFloats = MaxRowsPerItem * ItemWidth;
 
     /// <summary>Multiplications below which waking another thread costs more than it brings.</summary>
     private const long SerialLimit = 1 << 18;
@@ -46,6 +59,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     private int _rows;
     private int _rowGroups;
     private int _rowsPerGroup;
+    private int _panelPairs;
     private bool _usesTiles;
 
     /// <param name="pool">Threads.</param>
@@ -70,18 +84,19 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         _rows = x.Rows;
         // Whole tiles of rows are read, from any row on.
         int room = _rows + IntegerTileCode.Rows;
-        _quantize.Run(
-            new Rows(x), _rows, x.Columns, panels.BlockDepth, IntegerWeights.Unit(weight.Format), IntegerWeights.Order(weight.Format));
+        _quantize.Run(new Rows(x), _rows, x.Columns, weight.Format, room);
         _usesTiles = _tiles is not null && _rows > MostDotRows;
-        if (_usesTiles)
+        if (_usesTiles && weight.Format == WeightFormat.Int8)
         {
-            _split.Run(_quantize, _rows, room, IntegerTiles.Order(weight.Format));
+            _split.Run(_quantize, _rows, room);
         }
 
-        _rowGroups = (_rows + RowsPerItem - 1) / RowsPerItem;
+        int most = (int)Math.Clamp(ItemInputBytes / _quantize.Stride, MaxPieceRows, MaxRowsPerItem) / IntegerDotKernels.MaxRows * IntegerDotKernels.MaxRows;
+        _rowGroups = (_rows + most - 1) / most;
         _rowsPerGroup = (_rows + _rowGroups - 1) / _rowGroups;
         int panelPairs = (weight.PanelCount + PanelsPerItem - 1) / PanelsPerItem;
         bool parallel = (long)_rows * weight.Rows * weight.Columns >= SerialLimit;
+        _panelPairs = panelPairs;
         _pool.Run(this, panelPairs * _rowGroups, parallel);
         _weight = null;
         _panels = null;
@@ -95,46 +110,63 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
 
     public override void Execute(int item, int worker)
     {
-        // Row groups of the same panels follow each other, so that the panels are still in the cache.
+        // Panels of the same rows follow each other, so that x stays in the cache.
         CpuWeightMatrix weight = _weight!;
-        int firstPanel = item / _rowGroups * PanelsPerItem;
-        int firstRow = item % _rowGroups * _rowsPerGroup;
+        int firstPanel = item % _panelPairs * PanelsPerItem;
+        int firstRow = item / _panelPairs * _rowsPerGroup;
         int rows = Math.Min(_rowsPerGroup, _rows - firstRow);
-        int groupsPerPiece = PieceDepth / QuantizeRows.GroupSize;
-        float* tile = _scratch.Get(worker, TileFloats + IntegerTiles.ScratchFloats(groupsPerPiece));
+        float* result = _scratch.Get(worker, ResultFloats + IntegerTiles.ScratchFloats(TileDepth));
+
+        // Where the second panel is missing the first stands in, for columns of the result that nobody reads.
+        int lastPanel = weight.PanelCount - 1;
+        int secondPanel = Math.Min(firstPanel + 1, lastPanel);
+        int blockCount = _panels!.BlockCount;
+        int piece = _usesTiles ? TileDepth / _panels.BlockDepth
+            : rows <= IntegerDotKernels.MaxRows ? Math.Max(blockCount - LastBlocks, 1)
+            : rows <= MaxPieceRows ? PieceBlocks
+            : blockCount;
         DotArguments arguments = new()
         {
-            XStride = _quantize.Stride * sizeof(short),
-            XScaleStride = _quantize.ScaleStride * sizeof(float),
+            XStride = _quantize.Stride,
+            XFactorStride = _quantize.Groups * sizeof(GroupFactor),
             CStride = ItemWidth * sizeof(float),
             Values = IntegerWeights.Values,
         };
-        // Where the second panel is missing the first stands in, for columns of the tile that nobody reads.
-        bool few = rows <= IntegerDotKernels.MaxRows;
-        int piece = few ? _panels!.BlockCount : PieceDepth / _panels!.BlockDepth;
-        int secondPanel = Math.Min(firstPanel + 1, weight.PanelCount - 1);
-        for (int block = 0; block < _panels.BlockCount; block += piece)
+        for (int block = 0; block < blockCount; block += piece)
         {
-            arguments.Blocks = Math.Min(piece, _panels.BlockCount - block);
+            int blocks = Math.Min(piece, blockCount - block);
+            arguments.Blocks = blocks;
             arguments.Resume = block > 0 ? 1 : 0;
             arguments.B0 = Codes(firstPanel, block);
             arguments.B1 = Codes(secondPanel, block);
             arguments.BScales = Scales(firstPanel, block);
             arguments.B1Scales = Scales(secondPanel, block);
-            nint ahead = few ? PrefetchBytes : arguments.Blocks * QuantizedPanels.BlockBytes;
-            arguments.Prefetch0 = arguments.B0 + ahead;
-            arguments.Prefetch1 = arguments.B1 + ahead;
             if (_usesTiles)
             {
-                byte* unpacked = (byte*)(tile + TileFloats);
-                MultiplyTiles(arguments.B0, (byte*)arguments.BScales, (int)arguments.Blocks, firstRow, rows, block, tile, unpacked);
-                MultiplyTiles(
-                    arguments.B1, (byte*)arguments.B1Scales, (int)arguments.Blocks, firstRow, rows, block, tile + PanelLayout.Width, unpacked);
+                byte* unpacked = (byte*)(result + ResultFloats);
+                MultiplyTiles(arguments.B0, (byte*)arguments.BScales, blocks, firstRow, rows, block, result, unpacked);
+                MultiplyTiles(arguments.B1, (byte*)arguments.B1Scales, blocks, firstRow, rows, block, result + PanelLayout.Width, unpacked);
+                continue;
+            }
+
+            if (block + blocks < blockCount)
+            {
+                int ahead = rows <= IntegerDotKernels.MaxRows ? PrefetchBytes : blocks * QuantizedPanels.BlockBytes;
+                arguments.Prefetch0 = arguments.B0 + ahead;
+                arguments.Prefetch1 = arguments.B1 + ahead;
             }
             else
             {
-                MultiplyRows(&arguments, firstRow, rows, block, tile);
+                // Where workers take turns, this one comes there next.
+                int next = (firstPanel + (PanelsPerItem * _pool.WorkerCount)) % (PanelsPerItem * _panelPairs);
+                int nextSecond = Math.Min(next + 1, lastPanel);
+                AskForScales(next);
+                AskForScales(nextSecond);
+                arguments.Prefetch0 = Codes(next, 0);
+                arguments.Prefetch1 = Codes(nextSecond, 0);
             }
+
+            MultiplyRows(&arguments, firstRow, rows, block, result);
         }
 
         int firstColumn = firstPanel * PanelLayout.Width;
@@ -142,7 +174,16 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         for (int row = 0; row < rows; row++)
         {
             float* y = _y.At(firstRow + row) + firstColumn;
-            new ReadOnlySpan<float>(tile + (row * ItemWidth), width).CopyTo(new Span<float>(y, width));
+            new ReadOnlySpan<float>(result + (row * ItemWidth), width).CopyTo(new Span<float>(y, width));
+        }
+    }
+
+    private void AskForScales(int panel)
+    {
+        const int Bytes = 512;
+        for (int i = 0; i < Bytes; i += KernelParts.VectorBytes)
+        {
+            SoftwarePrefetch.At((byte*)Scales(panel, 0) + i);
         }
     }
 
@@ -159,25 +200,23 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     /// <summary>One piece of a panel for all rows of an item, by tiles.</summary>
     private void MultiplyTiles(byte* codes, byte* scales, int blocks, int firstRow, int rows, int block, float* c, byte* unpacked)
     {
-        int groupsPerBlock = _panels!.BlockDepth / QuantizeRows.GroupSize;
-        int groups = blocks * groupsPerBlock;
         WeightFormat format = _weight!.Format;
-        IntegerTiles.Unpack(format, codes, groups, unpacked);
-        int* sums = (int*)(unpacked + (groups * 4 * IntegerTileCode.WeightTileBytes));
+        IntegerTiles.Unpack(format, codes, blocks, unpacked);
+        int* sums = (int*)(unpacked + IntegerTiles.UnpackedBytes(TileDepth));
         _tiles!.BeginIntegers();
         for (int row = 0; row < rows; row += IntegerTileCode.Rows)
         {
             IntegerTiles.Multiply(
                 _tiles,
                 format,
-                _split,
-                firstRow + row,
-                block * groupsPerBlock,
                 _quantize,
+                firstRow + row,
+                block,
+                _split,
                 unpacked,
                 sums,
                 scales,
-                groups,
+                blocks,
                 c + (row * ItemWidth),
                 Math.Min(IntegerTileCode.Rows, rows - row),
                 resume: block > 0);
@@ -190,15 +229,15 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     private void MultiplyRows(DotArguments* arguments, int firstRow, int rows, int block, float* c)
     {
         int rowBlocks = (rows + IntegerDotKernels.MaxRows - 1) / IntegerDotKernels.MaxRows;
-        int group = block * (_panels!.BlockDepth / QuantizeRows.GroupSize);
         int row = 0;
         for (int i = 0; i < rowBlocks; i++)
         {
             int count = (rows - row + rowBlocks - i - 1) / (rowBlocks - i);
-            arguments->X = (byte*)(_quantize.Integers + ((firstRow + row) * _quantize.Stride) + (group * QuantizeRows.GroupSize));
-            arguments->XScales = _quantize.Scales + ((firstRow + row) * _quantize.ScaleStride) + group;
+            arguments->X = _quantize.Integers + ((firstRow + row) * _quantize.Stride) + (block * QuantizeRows.GroupBytes);
+            arguments->XFactors = _quantize.Factors + ((nint)(firstRow + row) * _quantize.Groups) + block;
             arguments->C = c + (row * ItemWidth);
-            EmittedKernels.Run(_kernels[IntegerDotKernels.Index(_weight!.Format, count, prefetch: i == 0)], arguments);
+            CodesAhead ahead = rowBlocks == 1 ? CodesAhead.Near : i == 0 ? CodesAhead.Far : CodesAhead.None;
+            EmittedKernels.Run(_kernels[IntegerDotKernels.Index(_weight!.Format, count, ahead)], arguments);
             row += count;
         }
     }

@@ -5,9 +5,9 @@ namespace InferenceServer.Cpu.Emitted;
 /// <summary>Multiplies small matrices of bytes by tiles and compares with their sums, before tiles are trusted with a model.</summary>
 internal static unsafe class IntegerTileCheck
 {
-    private const int Groups = 2;
+    private const int Groups = 4;
     private const int Rows = IntegerTileCode.Rows;
-    private const int Depth = QuantizeRows.GroupSize;
+    private const int Depth = IntegerTileCode.Quads * sizeof(int);
     private const int Tile = 16;
     private const int XBytes = Rows * Groups * Depth;
     private const int WeightBytes = Groups * 2 * IntegerTileCode.WeightTileBytes;
@@ -37,15 +37,13 @@ internal static unsafe class IntegerTileCheck
             try
             {
                 kernels.Int8(&arguments);
-                bool passes = Compare(sums, (group, tile, row, column) => Sum(tile < 2 ? high : low, weights, group, tile % 2, row, column));
+                bool passes = Compare(
+                    sums, Groups, 4, (group, tile, row, column) => Sum(tile < 2 ? high : low, weights, group, tile % 2, row, column, isUnsigned: false));
+                arguments.Blocks = Groups / 2;
                 kernels.NF4(&arguments);
-                return passes && Compare(sums, (group, tile, row, column) => tile switch
-                {
-                    0 => Sum(high, weights, group, 0, row, column),
-                    1 => Sum(high, weights, group, 1, row, column) + Sum(low, weights, group, 0, row, column),
-                    2 => Sum(low, weights, group, 1, row, column),
-                    _ => 0,
-                });
+                return passes && Compare(sums, Groups / 2, 2, (group, tile, row, column) =>
+                    Sum(high, weights, 2 * group, tile, row, column, isUnsigned: true)
+                    + Sum(high, weights, (2 * group) + 1, tile, row, column, isUnsigned: true));
             }
             finally
             {
@@ -58,12 +56,12 @@ internal static unsafe class IntegerTileCheck
         }
     }
 
-    private static bool Compare(int* sums, Func<int, int, int, int, int> expected)
+    private static bool Compare(int* sums, int groups, int tiles, Func<int, int, int, int, int> expected)
     {
-        for (int i = 0; i < SumBytes / sizeof(int); i++)
+        for (int i = 0; i < groups * tiles * Rows * Tile; i++)
         {
             int tile = i / (Rows * Tile);
-            if (sums[i] != expected(tile / 4, tile % 4, i / Tile % Rows, i % Tile))
+            if (sums[i] != expected(tile / tiles, tile % tiles, i / Tile % Rows, i % Tile))
             {
                 return false;
             }
@@ -72,13 +70,13 @@ internal static unsafe class IntegerTileCheck
         return true;
     }
 
-    private static int Sum(sbyte* x, sbyte* weights, int group, int tile, int row, int column)
+    private static int Sum(sbyte* x, sbyte* weights, int group, int tile, int row, int column, bool isUnsigned)
     {
         int sum = 0;
         for (int k = 0; k < Depth; k++)
         {
             int place = (((group * 2) + tile) * IntegerTileCode.WeightTileBytes) + (k / 4 * Tile * 4) + (column * 4) + (k % 4);
-            sum += x[(((row * Groups) + group) * Depth) + k] * weights[place];
+            sum += x[(((row * Groups) + group) * Depth) + k] * (isUnsigned ? (byte)weights[place] : weights[place]);
         }
 
         return sum;

@@ -5,30 +5,36 @@ using static InferenceServer.Cpu.Emitted.KernelParts;
 namespace InferenceServer.Cpu.Emitted;
 
 /// <summary>
-/// Exact sums of products of integers by AMX tiles, group of 32 inputs by group: tdpbssd multiplies signed bytes. x of 16 bits is two bytes,
-/// <c>256 high + low</c>, and so are the values of NF4; the sums of their parts are put together afterwards.
+/// Exact sums of products of integers by AMX tiles, group of inputs by group: tdpbssd multiplies signed bytes, tdpbsud signed ones of x with
+/// unsigned ones of weights. x of 16 bits is two bytes, <c>256 high + low</c>; the sums of its parts are put together afterwards.
 /// </summary>
 internal static class IntegerTileCode
 {
     /// <summary>Rows of x of a call.</summary>
     public const int Rows = 16;
 
-    /// <summary>Bytes of the weights of a tile: 8 times 4 inputs of 16 columns.</summary>
+    /// <summary>Times four inputs of a tile of weights.</summary>
+    public const int Quads = 8;
+
+    /// <summary>Bytes of a tile of weights: 8 times 4 inputs of 16 columns.</summary>
     public const int WeightTileBytes = 512;
 
     /// <summary>Bytes of a tile of sums: 16 rows of 16.</summary>
     public const int SumTileBytes = 1024;
 
-    /// <summary>Bytes of the sums of a group: high and low of two tiles of columns, or the three orders of one.</summary>
+    /// <summary>Most bytes of the sums of a group: high and low of two tiles of columns.</summary>
     public const int SumBytes = 4 * SumTileBytes;
 
-    private const int GroupBytes = QuantizeRows.GroupSize;
+    private const int XTileBytes = Quads * sizeof(int);
     private const int RowBytes = 64;
 
+    private static readonly AssemblerRegisterTMM[] s_sums = [tmm0, tmm1, tmm2, tmm3];
+
     /// <summary>
-    /// Int8: 16 rows times 32 columns. Writes for each group the sums of the high bytes of x with both tiles of columns, then those of the low.
+    /// Int8: 16 rows times 32 columns. X holds the high bytes of x, B1 the low. Writes for each group of 32 inputs the sums of the high bytes with both
+    /// tiles of columns, then those of the low.
     /// </summary>
-    public static Assembler Int8() => Emit(c =>
+    public static Assembler Int8() => Emit(sumTiles: 4, halves: 1, c =>
     {
         c.tileloadd(tmm6, __[rcx + rax]);
         c.tileloadd(tmm4, __[rsi + rdx]);
@@ -40,20 +46,17 @@ internal static class IntegerTileCode
         c.tdpbssd(tmm3, tmm5, tmm7);
     });
 
-    /// <summary>
-    /// NF4: 16 rows times 16 columns, whose weights are a tile of high bytes and one of low. Writes for each group the sums of high with high, of
-    /// high with low both ways, of low with low, and a tile of zeros.
-    /// </summary>
-    public static Assembler NF4() => Emit(c =>
+    /// <summary>NF4: 16 rows times 32 columns. Writes for each group of 64 inputs the sums of both tiles of columns.</summary>
+    public static Assembler NF4() => Emit(sumTiles: 2, halves: 2, c =>
     {
-        c.tileloadd(tmm6, __[rcx + rax]);
-        c.tileloadd(tmm4, __[rsi + rdx]);
-        c.tdpbssd(tmm0, tmm4, tmm6);
-        c.tileloadd(tmm7, __[rcx + rax + WeightTileBytes]);
-        c.tdpbssd(tmm1, tmm4, tmm7);
-        c.tileloadd(tmm5, __[r8 + rdx]);
-        c.tdpbssd(tmm1, tmm5, tmm6);
-        c.tdpbssd(tmm2, tmm5, tmm7);
+        for (int half = 0; half < 2; half++)
+        {
+            c.tileloadd(tmm4, __[rsi + rdx + (half * XTileBytes)]);
+            c.tileloadd(tmm6, __[rcx + rax + (half * 2 * WeightTileBytes)]);
+            c.tdpbsud(tmm0, tmm4, tmm6);
+            c.tileloadd(tmm7, __[rcx + rax + (((half * 2) + 1) * WeightTileBytes)]);
+            c.tdpbsud(tmm1, tmm4, tmm7);
+        }
     });
 
     /// <summary>The configuration: four tiles of sums, two of x with 32 bytes a row, two of weights with 8 rows (palette 1).</summary>
@@ -66,13 +69,13 @@ internal static class IntegerTileCode
         TileKernelCode.WriteConfiguration(target);
         for (int i = 0; i < 2; i++)
         {
-            target[FirstColumnBytes + (2 * (FirstInput + i))] = GroupBytes;
-            target[FirstRows + FirstWeight + i] = GroupBytes / sizeof(int);
+            target[FirstColumnBytes + (2 * (FirstInput + i))] = XTileBytes;
+            target[FirstRows + FirstWeight + i] = Quads;
         }
     }
 
-    /// <summary>A loop over groups: X holds the high bytes of x, B1 the low, B0 the weights, and C takes the sums.</summary>
-    private static Assembler Emit(Action<Assembler> multiply)
+    /// <summary>A loop over groups: X and perhaps B1 hold x, B0 the weights, and C takes the sums.</summary>
+    private static Assembler Emit(int sumTiles, int halves, Action<Assembler> multiply)
     {
         Assembler c = new(64);
         c.mov(rsi, Field(nameof(DotArguments.X)));
@@ -84,19 +87,21 @@ internal static class IntegerTileCode
         c.mov(eax, RowBytes);
         Label loop = c.CreateLabel();
         c.Label(ref loop);
-        c.tilezero(tmm0);
-        c.tilezero(tmm1);
-        c.tilezero(tmm2);
-        c.tilezero(tmm3);
+        for (int i = 0; i < sumTiles; i++)
+        {
+            c.tilezero(s_sums[i]);
+        }
+
         multiply(c);
-        c.tilestored(__[r10 + rax], tmm0);
-        c.tilestored(__[r10 + rax + SumTileBytes], tmm1);
-        c.tilestored(__[r10 + rax + (2 * SumTileBytes)], tmm2);
-        c.tilestored(__[r10 + rax + (3 * SumTileBytes)], tmm3);
-        c.add(rsi, GroupBytes);
-        c.add(r8, GroupBytes);
-        c.add(rcx, 2 * WeightTileBytes);
-        c.add(r10, SumBytes);
+        for (int i = 0; i < sumTiles; i++)
+        {
+            c.tilestored(__[r10 + rax + (i * SumTileBytes)], s_sums[i]);
+        }
+
+        c.add(rsi, halves * XTileBytes);
+        c.add(r8, halves * XTileBytes);
+        c.add(rcx, halves * 2 * WeightTileBytes);
+        c.add(r10, sumTiles * SumTileBytes);
         c.dec(r9);
         c.jne(loop);
         c.ret();

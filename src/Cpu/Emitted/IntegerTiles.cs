@@ -14,27 +14,16 @@ internal static unsafe class IntegerTiles
 {
     private const int Tile = PanelLayout.TileWidth;
 
-    private static readonly Vector512<short> s_nf4Order = NF4Order();
+    /// <summary>Bytes of the unpacked weights of a panel over so many inputs.</summary>
+    public static int UnpackedBytes(int depth) => depth * PanelLayout.Width;
 
-    /// <summary>Floats of scratch memory: the weights of so many groups as bytes, then sums.</summary>
-    public static int ScratchFloats(int groups) =>
-        ((groups * 4 * IntegerTileCode.WeightTileBytes) + IntegerTileCode.SumBytes) / sizeof(float);
+    /// <summary>Floats of scratch memory: the unpacked weights, then sums.</summary>
+    public static int ScratchFloats(int depth) => (UnpackedBytes(depth) + IntegerTileCode.SumBytes) / sizeof(float);
 
-    /// <summary>Where each place of 32 integers of x takes its own from: those of NF4 lie in the order of its pairs.</summary>
-    public static Vector512<short> Order(WeightFormat format) => format == WeightFormat.NF4 ? s_nf4Order : Vector512<short>.Indices;
-
-    private static Vector512<short> NF4Order()
-    {
-        Span<short> order = stackalloc short[Vector512<short>.Count];
-        for (int i = 0; i < order.Length; i++)
-        {
-            order[i] = (short)((i % 4) switch { 1 => i + 1, 2 => i - 1, _ => i });
-        }
-
-        return Vector512.Create<short>(order);
-    }
-
-    /// <summary>Turns codes into bytes by quads of inputs: int8 <c>[groups][2 tiles][8][16][4]</c>, NF4 <c>[groups][2 tiles][high, low][8][16][4]</c>.</summary>
+    /// <summary>
+    /// Turns codes into bytes by quads of inputs: int8 <c>[groups][2 tiles][8][16][4]</c>, NF4, whose groups are twice as long,
+    /// <c>[groups][2 halves][2 tiles][8][16][4]</c>.
+    /// </summary>
     public static void Unpack(WeightFormat format, byte* codes, int groups, byte* target)
     {
         if (format == WeightFormat.Int8)
@@ -50,10 +39,10 @@ internal static unsafe class IntegerTiles
     /// <summary>Up to 16 rows times the 32 columns of a piece of a panel.</summary>
     /// <param name="kernels">The tiles.</param>
     /// <param name="format">Format of the weights.</param>
-    /// <param name="x">Split x; its first row and group are given by the next two.</param>
+    /// <param name="x">Quantised x; its first row and group are given by the next two.</param>
     /// <param name="firstRow">First row.</param>
-    /// <param name="firstGroup">First group of 32 inputs.</param>
-    /// <param name="scales">Scales of x.</param>
+    /// <param name="firstGroup">First group of inputs.</param>
+    /// <param name="split">The same in two bytes; of int8 only.</param>
     /// <param name="weights">Unpacked weights of the piece.</param>
     /// <param name="sums">Scratch memory of the sums.</param>
     /// <param name="weightScales">Scales of the panel from the piece's first block on.</param>
@@ -64,10 +53,10 @@ internal static unsafe class IntegerTiles
     public static void Multiply(
         ITileKernels kernels,
         WeightFormat format,
-        SplitRows x,
+        QuantizeRows x,
         int firstRow,
         int firstGroup,
-        QuantizeRows scales,
+        SplitRows split,
         byte* weights,
         int* sums,
         byte* weightScales,
@@ -76,70 +65,72 @@ internal static unsafe class IntegerTiles
         int rows,
         bool resume)
     {
-        const int GroupBytes = QuantizeRows.GroupSize;
         for (int row = 0; !resume && row < rows; row++)
         {
             new Span<float>(c + (row * IntegerDotKernels.ResultStride), PanelLayout.Width).Clear();
         }
 
-        nint start = (firstRow * x.Stride) + ((nint)firstGroup * GroupBytes);
-        DotArguments arguments = new() { XStride = x.Stride, C = (float*)sums, Blocks = 1 };
+        bool isInt8 = format == WeightFormat.Int8;
+        int size = QuantizeRows.GroupSize(format);
+        DotArguments arguments = new() { XStride = isInt8 ? split.Stride : x.Stride, C = (float*)sums, Blocks = 1 };
+        nint start = (firstRow * arguments.XStride) + ((nint)firstGroup * size);
         for (int group = 0; group < groups; group++)
         {
-            arguments.X = (byte*)x.High + start + (group * GroupBytes);
-            arguments.B1 = (byte*)x.Low + start + (group * GroupBytes);
-            float* xScales = scales.Scales + (firstRow * scales.ScaleStride) + firstGroup + group;
-            if (format == WeightFormat.Int8)
+            arguments.B0 = weights + UnpackedBytes(group * size);
+            GroupFactor* factors = x.Factors + ((nint)firstRow * x.Groups) + firstGroup + group;
+            if (isInt8)
             {
-                arguments.B0 = weights + (group * 2 * IntegerTileCode.WeightTileBytes);
+                arguments.X = (byte*)split.High + start + (group * size);
+                arguments.B1 = (byte*)split.Low + start + (group * size);
                 kernels.Int8(&arguments);
-                AddInt8(sums, (ushort*)weightScales + (group * PanelLayout.Width), xScales, scales.ScaleStride, c, rows);
-                continue;
+                AddInt8(sums, (ushort*)weightScales + (group * PanelLayout.Width), factors, x.Groups, c, rows);
             }
-
-            for (int tile = 0; tile < 2; tile++)
+            else
             {
-                arguments.B0 = weights + (((group * 4) + (tile * 2)) * IntegerTileCode.WeightTileBytes);
+                arguments.X = x.Integers + start + (group * size);
                 kernels.NF4(&arguments);
-                float* tileScales = (float*)weightScales + (group / 2 * PanelLayout.Width) + (tile * Tile);
-                AddNF4(sums, tileScales, xScales, scales.ScaleStride, c + (tile * Tile), rows);
+                AddNF4(sums, (float*)weightScales + (group * PanelLayout.Width), factors, x.Groups, c, rows);
             }
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddInt8(int* sums, ushort* weightScales, float* xScales, nint scaleStride, float* c, int rows)
+    private static void AddInt8(int* sums, ushort* weightScales, GroupFactor* factors, int factorStride, float* c, int rows)
     {
         Vector512<float> first = Widen(weightScales);
         Vector512<float> second = Widen(weightScales + Tile);
         for (int row = 0; row < rows; row++)
         {
             int* sum = sums + (row * Tile);
-            Vector512<float> factor = Vector512.Create(xScales[row * scaleStride]);
+            Vector512<float> factor = Vector512.Create(factors[(nint)row * factorStride].Scale);
             float* target = c + (row * IntegerDotKernels.ResultStride);
             Vector512<int> left = (Vector512.Load(sum) << 8) + Vector512.Load(sum + (2 * Tile * Tile));
             Vector512<int> right = (Vector512.Load(sum + (Tile * Tile)) << 8) + Vector512.Load(sum + (3 * Tile * Tile));
-            Add(left, first, factor, target);
-            Add(right, second, factor, target + Tile);
+            Add(Avx512F.ConvertToVector512Single(left) * factor, first, target);
+            Add(Avx512F.ConvertToVector512Single(right) * factor, second, target + Tile);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddNF4(int* sums, float* weightScales, float* xScales, nint scaleStride, float* c, int rows)
+    private static void AddNF4(int* sums, float* weightScales, GroupFactor* factors, int factorStride, float* c, int rows)
     {
-        Vector512<float> scale = Vector512.Load(weightScales);
+        Vector512<float> first = Vector512.Load(weightScales);
+        Vector512<float> second = Vector512.Load(weightScales + Tile);
         for (int row = 0; row < rows; row++)
         {
-            // Sums of parts may leave 32 bits; the whole does not, so that what wraps comes back.
             int* sum = sums + (row * Tile);
-            Vector512<int> whole = (((Vector512.Load(sum) << 8) + Vector512.Load(sum + (Tile * Tile))) << 8) + Vector512.Load(sum + (2 * Tile * Tile));
-            Add(whole, scale, Vector512.Create(xScales[row * scaleStride]), c + (row * IntegerDotKernels.ResultStride));
+            GroupFactor* own = factors + ((nint)row * factorStride);
+            Vector512<float> factor = Vector512.Create(own->Scale);
+            Vector512<float> start = Vector512.Create(own->Start);
+            float* target = c + (row * IntegerDotKernels.ResultStride);
+            Add(Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(Vector512.Load(sum)), factor, start), first, target);
+            Add(Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(Vector512.Load(sum + (Tile * Tile))), factor, start), second, target + Tile);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Add(Vector512<int> sum, Vector512<float> scale, Vector512<float> factor, float* target) =>
-        Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(sum) * scale, factor, Vector512.Load(target)).Store(target);
+    private static void Add(Vector512<float> sum, Vector512<float> scale, float* target) =>
+        Avx512F.FusedMultiplyAdd(sum, scale, Vector512.Load(target)).Store(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Widen(ushort* scales) =>
@@ -152,7 +143,7 @@ internal static unsafe class IntegerTiles
         const int PairBytes = 2 * PanelLayout.Width;
         for (int group = 0; group < groups; group++)
         {
-            for (int quad = 0; quad < QuantizeRows.GroupSize / 4; quad++)
+            for (int quad = 0; quad < IntegerTileCode.Quads; quad++)
             {
                 for (int tile = 0; tile < 2; tile++)
                 {
@@ -168,42 +159,28 @@ internal static unsafe class IntegerTiles
         }
     }
 
-    /// <summary>Eight inputs of a column are two quads: the first, second, fifth and sixth, then the others.</summary>
+    /// <summary>Eight inputs of a column are two quads: those in the low halves of four bytes, and those in the high ones.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void UnpackNF4(byte* codes, int groups, byte* target)
     {
-        Vector512<short> values = Vector512.Load(IntegerWeights.Values);
-        for (int group = 0; group < groups; group++)
+        Vector512<byte> values = Vector512.Load(IntegerWeights.Values);
+        const int WordsPerHalf = IntegerTileCode.Quads / 2;
+        for (int half = 0; half < 2 * groups; half++)
         {
-            for (int word = 0; word < QuantizeRows.GroupSize / NF4Panels.WordDepth; word++)
+            for (int word = 0; word < WordsPerHalf; word++)
             {
                 for (int tile = 0; tile < 2; tile++)
                 {
-                    Vector512<short> indices = Vector512.Load((short*)(codes + (tile * KernelParts.VectorBytes)));
-                    byte* to = target + (tile * 2 * IntegerTileCode.WeightTileBytes) + (word * 2 * KernelParts.VectorBytes);
-                    for (int half = 0; half < 2; half++)
-                    {
-                        Vector512<short> first = Avx512BW.PermuteVar32x16(values, indices);
-                        Vector512<short> second = Avx512BW.PermuteVar32x16(values, Vector512.ShiftRightLogical(indices, 4));
-                        Join(High(first), High(second)).Store((short*)to);
-                        Join(first, second).Store((short*)(to + IntegerTileCode.WeightTileBytes));
-                        indices = Vector512.ShiftRightLogical(indices, 8);
-                        to += KernelParts.VectorBytes;
-                    }
+                    Vector512<byte> indices = Vector512.Load(codes + (tile * KernelParts.VectorBytes));
+                    byte* to = target + (tile * IntegerTileCode.WeightTileBytes) + (word * 2 * KernelParts.VectorBytes);
+                    Avx512Vbmi.PermuteVar64x8(values, indices).Store(to);
+                    Avx512Vbmi.PermuteVar64x8(values, (indices.AsUInt16() >> 4).AsByte()).Store(to + KernelParts.VectorBytes);
                 }
 
                 codes += NF4Panels.WordBytes;
             }
 
-            target += 4 * IntegerTileCode.WeightTileBytes;
+            target += 2 * IntegerTileCode.WeightTileBytes;
         }
     }
-
-    /// <summary>What is left of an integer without its low signed byte, in 256ths.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<short> High(Vector512<short> value) => (value + Vector512.Create((short)128)) >> 8;
-
-    /// <summary>The low bytes of both beside each other.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<short> Join(Vector512<short> first, Vector512<short> second) => (first & Vector512.Create((short)0xff)) | (second << 8);
 }

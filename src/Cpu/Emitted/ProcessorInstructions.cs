@@ -18,8 +18,11 @@ internal static class ProcessorInstructions
     /// <summary>vdpbf16ps over 512 bits: products of pairs of bf16, summed in f32.</summary>
     public static bool HasBFloat16Dots => CanEmit && (s_moreFeatures & (1 << 5)) != 0;
 
-    /// <summary>vpdpwssd over 512 bits: products of pairs of 16-bit integers, summed in 32 bits.</summary>
-    public static bool HasIntegerDots => CanEmit && (s_features.Ecx & (1 << 11)) != 0;
+    /// <summary>
+    /// vpdpwssd and vpdpbusd over 512 bits: products of pairs of 16-bit integers and of quads of bytes, summed in 32 bits. With vpermb, which looks values
+    /// up, and which all have but the first that had the others (Cascade Lake, Cooper Lake).
+    /// </summary>
+    public static bool HasIntegerDots => CanEmit && Avx512Vbmi.IsSupported && (s_features.Ecx & (1 << 11)) != 0;
 
     /// <summary>AMX: products of tiles of bf16 and of bytes. The system must still grant them.</summary>
     public static bool HasTiles => CanEmit && (s_features.Edx & AmxFeatures) == AmxFeatures;

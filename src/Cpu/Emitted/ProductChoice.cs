@@ -17,7 +17,7 @@ internal sealed record ProductChoice(ITileKernels? Tiles, nint[]? BFloat16Dots, 
     /// <summary>What is printed at start.</summary>
     public string Description =>
         $"products: bf16 by {(Tiles is not null ? "AMX tiles" : BFloat16Dots is not null ? "vdpbf16ps" : "multiply-adds")}"
-        + $", int8 and nf4 by {(IntegerDots is null ? "multiply-adds" : Tiles is null ? "vpdpwssd" : "vpdpwssd and AMX tiles")}, f32 by multiply-adds";
+        + $", int8 by {Integers("vpdpwssd")}, nf4 by {Integers("vpdpbusd")}, f32 by multiply-adds";
 
     /// <summary>Chooses.</summary>
     /// <param name="wanted">The option.</param>
@@ -45,6 +45,8 @@ internal sealed record ProductChoice(ITileKernels? Tiles, nint[]? BFloat16Dots, 
             _ => throw new ArgumentException($"Products {wanted} is not Auto, Vectors, Dots or Tiles"),
         };
     }
+
+    private string Integers(string dots) => IntegerDots is null ? "multiply-adds" : Tiles is null ? dots : $"{dots} and AMX tiles";
 
     private static ArgumentException Lacks(CpuProducts wanted, string feature) =>
         new($"Products {wanted} needs {feature} (and x64 Linux that lets new code run), which this machine lacks");

@@ -4,70 +4,75 @@ using System.Runtime.Intrinsics.X86;
 using InferenceServer.Cpu.Kernels;
 using InferenceServer.Cpu.Memory;
 using InferenceServer.Cpu.Threading;
-using InferenceServer.Cpu.Weights;
+using InferenceServer.Tensors;
 
 namespace InferenceServer.Cpu.Emitted;
 
 /// <summary>
-/// Turns rows of x into 16-bit integers with one scale for each 32 of a row: <c>x = integer * scale</c>, to 2^-16 of the largest of the 32.
-/// With so many bits the error beside that of quantised weights is nothing, and sums with them stay in 32 bits.
+/// Turns rows of x into integers with one scale for each group of a row, <c>x = integer * scale</c>. Beside int8 weights they have 16 bits and groups
+/// are 32 inputs; beside NF4, whose own error is twenty times as large, they have 8 bits and groups are the 64 inputs of a block. A group is 64 bytes
+/// either way.
 /// </summary>
 internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
 {
-    /// <summary>Elements that share a scale.</summary>
-    public const int GroupSize = PanelLayout.DepthBlock;
+    /// <summary>Bytes of a group.</summary>
+    public const int GroupBytes = 64;
 
     // 127 * 256 + 127: both bytes of it fit a signed byte, which is what tiles multiply.
-    private const float Largest = 32639;
+    private const float LargestWord = 32639;
+    private const float LargestByte = 127;
 
     /// <summary>A group whose largest is below this is zero: its integers' factor would overflow.</summary>
     private const float Smallest = 1e-33f;
 
     private const int GroupsPerItem = 128;
     private const long SerialLimit = 1 << 14;
+    private const int Lanes = 16;
+    private const int MostVectors = GroupBytes / Lanes;
 
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _integers = new(1);
-    private readonly WorkerScratch _scales = new(1);
+    private readonly WorkerScratch _factors = new(1);
     private Rows _x;
     private int _columns;
-    private int _groups;
     private int _pieces;
-    private float _unit;
-    private Vector512<short> _order;
+    private WeightFormat _format;
 
     public QuantizeRows(WorkerPool pool) => _pool = pool;
 
     /// <summary>The integers, until the next call.</summary>
-    public short* Integers { get; private set; }
+    public byte* Integers { get; private set; }
 
-    /// <summary>Integers from one row to the next.</summary>
+    /// <summary>Bytes from one row of integers to the next.</summary>
     public nint Stride { get; private set; }
 
-    /// <summary>The scales, until the next call.</summary>
-    public float* Scales { get; private set; }
+    /// <summary>What belongs to each group, until the next call.</summary>
+    public GroupFactor* Factors { get; private set; }
 
-    /// <summary>Scales from one row to the next.</summary>
-    public nint ScaleStride => _groups;
+    /// <summary>Groups of a row.</summary>
+    public int Groups { get; private set; }
+
+    /// <summary>Inputs that share a scale.</summary>
+    public static int GroupSize(WeightFormat format) => format == WeightFormat.Int8 ? GroupBytes / sizeof(short) : GroupBytes;
 
     /// <summary>Quantises.</summary>
     /// <param name="x">Rows.</param>
     /// <param name="rows">Number of rows.</param>
     /// <param name="columns">Elements of a row.</param>
-    /// <param name="blockDepth">Elements to a whole number of which rows are padded with zeros; a multiple of 32.</param>
-    /// <param name="unit">What every scale is multiplied by.</param>
-    /// <param name="order">Where each place of a group of 32 takes its element from.</param>
-    public void Run(Rows x, int rows, int columns, int blockDepth, float unit, Vector512<short> order)
+    /// <param name="format">The weights that they are to meet.</param>
+    /// <param name="roomForRows">Rows that may be read; what those beyond <paramref name="rows"/> hold is anything.</param>
+    public void Run(Rows x, int rows, int columns, WeightFormat format, int roomForRows)
     {
         _x = x;
         _columns = columns;
-        _unit = unit;
-        _order = order;
-        _groups = (columns + blockDepth - 1) / blockDepth * (blockDepth / GroupSize);
-        Stride = NarrowRows.PaddedStride(columns, blockDepth);
-        Integers = (short*)_integers.Get(0, ((rows * Stride) + 1) / 2);
-        Scales = _scales.Get(0, (long)rows * _groups);
-        _pieces = (_groups + GroupsPerItem - 1) / GroupsPerItem;
+        _format = format;
+        Groups = (columns + GroupSize(format) - 1) / GroupSize(format);
+
+        // One group more than there are: rows a power of two apart would share a few places of the cache.
+        Stride = (Groups + 1) * GroupBytes;
+        Integers = (byte*)_integers.Get(0, roomForRows * Stride / sizeof(float));
+        Factors = (GroupFactor*)_factors.Get(0, (long)rows * Groups * sizeof(GroupFactor) / sizeof(float));
+        _pieces = (Groups + GroupsPerItem - 1) / GroupsPerItem;
         _pool.Run(this, rows * _pieces, (long)rows * columns >= SerialLimit);
     }
 
@@ -76,56 +81,98 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
     {
         int row = item / _pieces;
         int first = item % _pieces * GroupsPerItem;
-        int end = Math.Min(first + GroupsPerItem, _groups);
+        int end = Math.Min(first + GroupsPerItem, Groups);
+        int size = GroupSize(_format);
         float* x = _x.At(row);
-        short* target = Integers + (row * Stride);
-        float* scales = Scales + ((nint)row * _groups);
-        float* last = stackalloc float[GroupSize];
+        byte* target = Integers + (row * Stride);
+        GroupFactor* factors = Factors + ((nint)row * Groups);
+        float* last = stackalloc float[MostVectors * Lanes];
         for (int group = first; group < end; group++)
         {
-            float* source = x + (group * GroupSize);
-            int count = _columns - (group * GroupSize);
-            if (count < GroupSize)
+            float* source = x + (group * size);
+            int count = _columns - (group * size);
+            if (count < size)
             {
-                new Span<float>(last, GroupSize).Clear();
-                new ReadOnlySpan<float>(source, Math.Max(count, 0)).CopyTo(new Span<float>(last, GroupSize));
+                new Span<float>(last, size).Clear();
+                new ReadOnlySpan<float>(source, count).CopyTo(new Span<float>(last, size));
                 source = last;
             }
 
-            scales[group] = Quantize(source, target + (group * GroupSize)) * _unit;
+            factors[group] = _format == WeightFormat.Int8
+                ? ToWords(source, (short*)(target + (group * GroupBytes)))
+                : ToBytes(source, (sbyte*)target + (group * GroupBytes));
         }
     }
 
     public void Dispose()
     {
         _integers.Dispose();
-        _scales.Dispose();
+        _factors.Dispose();
     }
 
-    /// <summary>Quantises 32 elements and returns their scale, which is not finite if one of them is not.</summary>
+    /// <summary>Quantises 32 elements, in their order.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private float Quantize(float* source, short* target)
+    private static GroupFactor ToWords(float* source, short* target)
     {
         Vector512<float> low = Vector512.Load(source);
-        Vector512<float> high = Vector512.Load(source + Vector512<float>.Count);
-
-        // vmaxps drops a NaN; the sum of products with zero does not.
-        Vector512<float> most = Avx512F.Max(Vector512.Abs(low), Vector512.Abs(high));
-        Vector256<float> half = Avx.Max(most.GetLower(), most.GetUpper());
-        Vector128<float> quarter = Sse.Max(half.GetLower(), half.GetUpper());
-        quarter = Sse.Max(quarter, Sse.MoveHighToLow(quarter, quarter));
-        float largest = Sse.MaxScalar(quarter, Sse.Shuffle(quarter, quarter, 1)).ToScalar();
-        float finite = Vector512.Sum((low * 0f) + (high * 0f));
-        if (!(largest >= Smallest) || finite != 0)
+        Vector512<float> high = Vector512.Load(source + Lanes);
+        float largest = Largest(Vector512.Max(Size(low), Size(high)));
+        if (!IsNormal(largest))
         {
             Vector512<short>.Zero.Store(target);
-            return finite;
+            return new GroupFactor { Scale = largest - largest };
         }
 
-        Vector512<float> factor = Vector512.Create(Largest / largest);
+        Vector512<float> factor = Vector512.Create(LargestWord / largest);
         Vector256<short> first = Avx512F.ConvertToVector256Int16(Avx512F.ConvertToVector512Int32(low * factor));
         Vector256<short> second = Avx512F.ConvertToVector256Int16(Avx512F.ConvertToVector512Int32(high * factor));
-        Avx512BW.PermuteVar32x16(Vector512.Create(first, second), _order).Store(target);
-        return largest / Largest;
+        Vector512.Create(first, second).Store(target);
+        return new GroupFactor { Scale = largest / LargestWord };
     }
+
+    /// <summary>Quantises 64 elements, in the order of <see cref="IntegerWeights.NF4Order"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static GroupFactor ToBytes(float* source, sbyte* target)
+    {
+        Vector512<float> a = Vector512.Load(source);
+        Vector512<float> b = Vector512.Load(source + Lanes);
+        Vector512<float> c = Vector512.Load(source + (2 * Lanes));
+        Vector512<float> d = Vector512.Load(source + (3 * Lanes));
+        float largest = Largest(Vector512.Max(Vector512.Max(Size(a), Size(b)), Vector512.Max(Size(c), Size(d))));
+        if (!IsNormal(largest))
+        {
+            Vector512<sbyte>.Zero.Store(target);
+            return new GroupFactor { Scale = largest - largest };
+        }
+
+        Vector512<float> factor = Vector512.Create(LargestByte / largest);
+        Vector512<int> first = Avx512F.ConvertToVector512Int32(a * factor);
+        Vector512<int> second = Avx512F.ConvertToVector512Int32(b * factor);
+        Vector512<int> third = Avx512F.ConvertToVector512Int32(c * factor);
+        Vector512<int> fourth = Avx512F.ConvertToVector512Int32(d * factor);
+        Vector512<sbyte> integers = Vector512.Create(
+            Vector256.Create(Avx512F.ConvertToVector128SByte(first), Avx512F.ConvertToVector128SByte(second)),
+            Vector256.Create(Avx512F.ConvertToVector128SByte(third), Avx512F.ConvertToVector128SByte(fourth)));
+        Avx512BW.Shuffle(integers, IntegerWeights.NF4Order).Store(target);
+        int sum = Vector512.Sum(first + second + third + fourth);
+        float scale = largest / LargestByte / IntegerWeights.NF4Unit;
+        return new GroupFactor { Scale = scale, Start = -IntegerWeights.NF4Zero * sum * scale };
+    }
+
+    /// <summary>The bits without the sign: as integers they have the order of the sizes, infinity above all numbers and NaN above it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> Size(Vector512<float> x) => Vector512.Abs(x).AsInt32();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float Largest(Vector512<int> sizes)
+    {
+        Vector256<int> half = Vector256.Max(sizes.GetLower(), sizes.GetUpper());
+        Vector128<int> quarter = Vector128.Max(half.GetLower(), half.GetUpper());
+        quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(2, 3, 0, 1)));
+        quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(1, 0, 3, 2)));
+        return BitConverter.Int32BitsToSingle(quarter.ToScalar());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsNormal(float largest) => largest >= Smallest && largest <= float.MaxValue;
 }

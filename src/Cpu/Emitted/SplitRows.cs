@@ -6,7 +6,7 @@ using InferenceServer.Cpu.Threading;
 
 namespace InferenceServer.Cpu.Emitted;
 
-/// <summary>Splits 16-bit integers into two signed bytes, <c>256 high + low</c>, in the order that tiles of weights have.</summary>
+/// <summary>Splits 16-bit integers into two signed bytes, <c>256 high + low</c>.</summary>
 internal sealed unsafe class SplitRows : ParallelJob, IDisposable
 {
     private const long SerialLimit = 1 << 15;
@@ -14,7 +14,6 @@ internal sealed unsafe class SplitRows : ParallelJob, IDisposable
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _memory = new(1);
     private QuantizeRows? _rows;
-    private Vector512<short> _order;
 
     public SplitRows(WorkerPool pool) => _pool = pool;
 
@@ -31,15 +30,13 @@ internal sealed unsafe class SplitRows : ParallelJob, IDisposable
     /// <param name="rows">Quantised rows.</param>
     /// <param name="count">Number of them.</param>
     /// <param name="roomForRows">Rows that may be read; what those beyond hold is anything.</param>
-    /// <param name="order">Where each place of a group of 32 takes its integer from.</param>
-    public void Run(QuantizeRows rows, int count, int roomForRows, Vector512<short> order)
+    public void Run(QuantizeRows rows, int count, int roomForRows)
     {
         const int LineBytes = 64;
         _rows = rows;
-        _order = order;
 
         // A line more than the integers, so that rows do not share places of the cache.
-        Stride = (rows.ScaleStride * QuantizeRows.GroupSize) + LineBytes;
+        Stride = (rows.Groups * Vector512<short>.Count) + LineBytes;
         High = (sbyte*)_memory.Get(0, ((2 * roomForRows * Stride) + 3) / sizeof(float));
         Low = High + (roomForRows * Stride);
         _pool.Run(this, count, (long)count * Stride >= SerialLimit);
@@ -50,12 +47,12 @@ internal sealed unsafe class SplitRows : ParallelJob, IDisposable
     public override void Execute(int item, int worker)
     {
         QuantizeRows rows = _rows!;
-        short* source = rows.Integers + (item * rows.Stride);
+        short* source = (short*)(rows.Integers + (item * rows.Stride));
         sbyte* high = High + (item * Stride);
         sbyte* low = Low + (item * Stride);
-        for (nint i = 0; i < rows.ScaleStride * QuantizeRows.GroupSize; i += QuantizeRows.GroupSize)
+        for (nint i = 0; i < rows.Groups * Vector512<short>.Count; i += Vector512<short>.Count)
         {
-            Vector512<short> integers = Avx512BW.PermuteVar32x16(Vector512.Load(source + i), _order);
+            Vector512<short> integers = Vector512.Load(source + i);
             Avx512BW.ConvertToVector256SByte(integers).Store(low + i);
             Avx512BW.ConvertToVector256SByte((integers + Vector512.Create((short)128)) >> 8).Store(high + i);
         }

@@ -16,17 +16,22 @@ public sealed class CpuMatMulWithDots : MatMulConformance
         null,
         HasWideVectors ? new ProductChoice(null, EmittedKernels.BFloat16Dots, EmittedKernels.IntegerDots) : ProductChoice.None);
 
-    /// <summary>x is rounded to bf16, or to integers of 16 bits with a scale for each 32.</summary>
+    /// <summary>x is rounded to bf16, to integers of 16 bits with a scale for each 32 (int8), or to integers of 8 bits with one for each 64 (NF4).</summary>
     protected override HostTensor Multiplied(HostTensor x, WeightFormat format) => format switch
     {
         WeightFormat.BF16 when EmittedKernels.BFloat16Dots is not null && HasWideVectors =>
-            Map(x, (group, target) => Round(group, target)),
-        WeightFormat.Int8 or WeightFormat.NF4 when EmittedKernels.IntegerDots is not null && HasWideVectors =>
-            Map(x, (group, target) => Quantise(group, target)),
+            Map(x, 32, Round),
+        WeightFormat.Int8 when HasIntegers => Map(x, 32, (group, target) => Quantise(group, 32639, target)),
+        WeightFormat.NF4 when HasIntegers => Map(x, 64, (group, target) => Quantise(group, 127, target)),
         _ => x,
     };
 
-    /// <summary>NF4's values become integers that are exact to a part of the largest of their block.</summary>
+    /// <summary>NF4's values become integers; the largest of a block is 1 or -1 times its scale.</summary>
+    protected override HostTensor Used(HostTensor kept, WeightFormat format) => format == WeightFormat.NF4 && HasIntegers
+        ? Map(kept, 64, (block, target) => Quantise(block, 112, target))
+        : kept;
+
+    /// <summary>NF4's bytes are unsigned; what that adds is taken out again with a rounding that is a part of the largest weight.</summary>
     protected override HostTensor Sizes(HostTensor kept, WeightFormat format)
     {
         HostTensor sizes = kept.Absolute();
@@ -38,20 +43,19 @@ public sealed class CpuMatMulWithDots : MatMulConformance
         return sizes;
     }
 
-    protected override double Tolerance(WeightFormat format) => format == WeightFormat.NF4 ? 2.5e-4 : 1e-6;
+    private static bool HasIntegers => EmittedKernels.IntegerDots is not null && HasWideVectors;
 
     private static bool HasWideVectors => CpuTestBackend.WidestBits == 512;
 
-    private static HostTensor Map(HostTensor x, GroupMap map)
+    private static HostTensor Map(HostTensor x, int groupSize, GroupMap map)
     {
-        const int Group = 32;
         HostTensor mapped = new(x.Rows, x.Columns);
         for (int row = 0; row < x.Rows; row++)
         {
-            for (int first = 0; first < x.Columns; first += Group)
+            for (int first = 0; first < x.Columns; first += groupSize)
             {
                 int at = (row * x.Columns) + first;
-                int count = Math.Min(Group, x.Columns - first);
+                int count = Math.Min(groupSize, x.Columns - first);
                 map(x.Values.AsSpan(at, count), mapped.Values.AsSpan(at, count));
             }
         }
@@ -67,13 +71,12 @@ public sealed class CpuMatMulWithDots : MatMulConformance
         }
     }
 
-    private static void Quantise(ReadOnlySpan<float> x, Span<float> target)
+    private static void Quantise(ReadOnlySpan<float> x, float most, Span<float> target)
     {
-        const float Largest = 32639;
         float largest = Math.Abs(TensorPrimitives.MaxMagnitude(x));
         for (int i = 0; i < x.Length; i++)
         {
-            target[i] = (float)Math.Round((double)(x[i] * (Largest / largest)), MidpointRounding.ToEven) * (largest / Largest);
+            target[i] = largest == 0 ? 0 : (float)Math.Round((double)(x[i] * (most / largest)), MidpointRounding.ToEven) * (largest / most);
         }
     }
 

@@ -10,6 +10,9 @@ public abstract class MatMulConformance : BackendConformance
     /// <summary>What x becomes before it meets weights of that format.</summary>
     protected virtual HostTensor Multiplied(HostTensor x, WeightFormat format) => x;
 
+    /// <summary>What kept weights of that format become before they are multiplied.</summary>
+    protected virtual HostTensor Used(HostTensor kept, WeightFormat format) => kept;
+
     /// <summary>What the error of a weight is measured by: its own size.</summary>
     protected virtual HostTensor Sizes(HostTensor kept, WeightFormat format) => kept.Absolute();
 
@@ -39,7 +42,7 @@ public abstract class MatMulConformance : BackendConformance
 
                     double[] scale = Reference.MatMul(x.Absolute(), Sizes(kept, format));
                     string what = $"{format} [{rows}, {inputs}] x [{outputs}, {inputs}]";
-                    Closeness.AssertCloseByScale(Reference.MatMul(Multiplied(x, format), kept), scale, y, Tolerance(format), what);
+                    Closeness.AssertCloseByScale(Reference.MatMul(Multiplied(x, format), Used(kept, format)), scale, y, Tolerance(format), what);
                 }
             }
         }

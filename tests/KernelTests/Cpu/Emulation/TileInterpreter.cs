@@ -109,7 +109,10 @@ internal sealed unsafe class TileInterpreter
                 MultiplyBFloat16(instruction);
                 break;
             case Mnemonic.Tdpbssd:
-                MultiplyBytes(instruction);
+                MultiplyBytes(instruction, isUnsigned: false);
+                break;
+            case Mnemonic.Tdpbsud:
+                MultiplyBytes(instruction, isUnsigned: true);
                 break;
             default:
                 throw new NotSupportedException($"the interpreter does not know {instruction}");
@@ -139,8 +142,8 @@ internal sealed unsafe class TileInterpreter
         }
     }
 
-    /// <summary>Products of signed bytes, four to a sum of 32 bits, which wraps.</summary>
-    private void MultiplyBytes(in Instruction instruction)
+    /// <summary>Products of signed bytes, or of signed with unsigned ones, four to a sum of 32 bits, which wraps.</summary>
+    private void MultiplyBytes(in Instruction instruction, bool isUnsigned)
     {
         CheckShapes(instruction);
         for (int row = 0; row < Rows(instruction.Op0Register); row++)
@@ -154,7 +157,8 @@ internal sealed unsafe class TileInterpreter
                     int w = At<int>(instruction.Op2Register, quad, column);
                     for (int i = 0; i < sizeof(int); i++)
                     {
-                        sum = unchecked(sum + ((sbyte)(x >> (8 * i)) * (sbyte)(w >> (8 * i))));
+                        int weight = isUnsigned ? (byte)(w >> (8 * i)) : (sbyte)(w >> (8 * i));
+                        sum = unchecked(sum + ((sbyte)(x >> (8 * i)) * weight));
                     }
                 }
             }
