@@ -23,7 +23,7 @@ namespace InferenceServer.Cuda;
 /// are launched as graphs (<see cref="StepGraphs"/>). With <see cref="CudaProducts.Exact"/> a row's result has the same bits whatever the
 /// other rows of the call.
 /// </summary>
-public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, ISamplingBackend
+public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, ISamplingBackend, IFoldingBackend
 {
     private readonly CudaMachine _machine;
     private readonly CudaDevice _device;
@@ -179,6 +179,14 @@ public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, 
         OperationChecks.ReadMatrix(matrix, firstRow, destination);
         CudaWeightMatrix.Of(matrix).ReadRows(firstRow, destination);
         GC.KeepAlive(matrix);
+    }
+
+    public WeightMatrix Fold(WeightMatrix original, IReadOnlyList<RowChange> changes, WeightFormat format, string label)
+    {
+        ArgumentNullException.ThrowIfNull(changes);
+        CudaWeightMatrix folded = new FoldRows(_machine).Run(CudaWeightMatrix.Of(original), changes, format, label);
+        GC.KeepAlive(original);
+        return folded;
     }
 
     public bool AreIdentical(WeightMatrix left, WeightMatrix right) => CudaWeightMatrix.Of(left).HasSameBits(CudaWeightMatrix.Of(right));

@@ -78,6 +78,22 @@ internal sealed unsafe partial class CudaWeightMatrix : WeightMatrix
         }
     }
 
+    /// <summary>A matrix of zeros, to be filled on the device; any thread.</summary>
+    public static CudaWeightMatrix Zeros(CudaMachine machine, int rows, int columns, WeightFormat format, string label)
+    {
+        CudaWeightMatrix matrix = new(machine, WeightLayout.Create(rows, columns, format, label), format, label);
+        try
+        {
+            machine.Copies.Clear(matrix._buffer);
+            return matrix;
+        }
+        catch
+        {
+            matrix.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Unpacks rows into host memory; any thread.</summary>
     public void ReadRows(int firstRow, Span<float> destination)
     {

@@ -39,13 +39,7 @@ internal static class AdapterFolder
                     modules++;
                 }
 
-                WeightMatrix weight = backend.CreateMatrix(
-                    linear.OutFeatures,
-                    linear.InFeatures,
-                    format,
-                    $"{linear.Original.Label} with {weights.Label}",
-                    (row, target) => ReadFolded(backend, linear, slices, weights, row, target));
-                folded.Add(new KeyValuePair<Linear, WeightMatrix>(linear, weight));
+                folded.Add(new KeyValuePair<Linear, WeightMatrix>(linear, Fold(backend, linear, slices, weights, format)));
             }
         }
         catch
@@ -63,6 +57,23 @@ internal static class AdapterFolder
             new AdapterWeights($"inverse of {weights.Label}", inverse),
             new AdapterWeights($"rest of {weights.Label}", residual),
             modules);
+    }
+
+    private static WeightMatrix Fold(IComputeBackend backend, Linear linear, LinearSlice[] slices, AdapterWeights weights, WeightFormat format)
+    {
+        string label = $"{linear.Original.Label} with {weights.Label}";
+        if (backend is IFoldingBackend folding)
+        {
+            RowChange[] changes = [.. slices.Select(slice => new RowChange(slice.FirstRow, slice.RowCount, weights.Deltas[slice.Module.Index]!))];
+            return folding.Fold(linear.Original, changes, format, label);
+        }
+
+        return backend.CreateMatrix(
+            linear.OutFeatures,
+            linear.InFeatures,
+            format,
+            label,
+            (row, target) => ReadFolded(backend, linear, slices, weights, row, target));
     }
 
     // Which part of B A a row takes depends on the row: no weight holds that.
