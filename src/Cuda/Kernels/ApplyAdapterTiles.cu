@@ -18,7 +18,7 @@ __device__ __forceinline__ void split(float low, float high, u32* first, u32* se
 // Elements i and i + 1 of a row, 0 behind its last.
 __device__ __forceinline__ float2 two_of(const float* row, int i, int count, bool is_aligned) {
   if (is_aligned && i + 1 < count) return *reinterpret_cast<const float2*>(row + i);
-  return make_float2(i < count ? row[i] : 0.f, i + 1 < count ? row[i + 1] : 0.f);
+  return make_float2(MASK(i < count) ? row[i] : 0.f, MASK(i + 1 < count) ? row[i + 1] : 0.f);
 }
 
 // c += a b for a of 16 rows by 16 in three parts: the smallest first.
@@ -39,12 +39,11 @@ extern "C" __global__ void __launch_bounds__(32 * INNER_WARPS, 5) adapter_shrink
   const int4 tile = tiles[blockIdx.y];
   const LoraEntry* entries = all_entries + tile.z;
   const int first = blockIdx.x * DOTS, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-  if (threadIdx.x < DOTS) pages[threadIdx.x] = nullptr;
-  __syncthreads();
   if (warp == 0) {
     // Each lane looks up one pair of module and entry and puts down those of its dot products that are this block's.
     const int pairs = module_count * tile.w;
-    for (int base = 0, before = 0; base < pairs; base += 32) {
+    int before = 0;   // dot products of the pairs of earlier rounds
+    for (int base = 0; base < pairs; base += 32) {
       const int pair = base + lane;
       const LoraPart* part = nullptr;
       float weight = 0.f;
@@ -60,6 +59,7 @@ extern "C" __global__ void __launch_bounds__(32 * INNER_WARPS, 5) adapter_shrink
       }
       before = __shfl_sync(FULL, end, 31);
     }
+    if (lane < DOTS && first + lane >= before) pages[lane] = nullptr;
   }
   __syncthreads();
   if (pages[0] == nullptr) return;
@@ -96,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(32 * INNER_WARPS, 5) adapter_shrink
   __syncthreads();
   for (int i = threadIdx.x; i < 16 * DOTS; i += 32 * INNER_WARPS) {
     const int row = i / DOTS, dot = i % DOTS;
-    if (row < tile.y && pages[dot] != nullptr) {
+    if (MASK(row < tile.y) && pages[dot] != nullptr) {
       float sum = 0.f;
       for (int w = 0; w < INNER_WARPS; w++) sum += sums[(w * 16 + row) * (DOTS + 1) + dot];
       h[(i64)(tile.x + row) * h_stride + first + dot] = factors[dot] * sum;
@@ -166,7 +166,7 @@ extern "C" __global__ void __launch_bounds__(OUTER_COLUMNS, 5) adapter_expand_ti
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       const int own = column + (i & 1);
-      if (own >= columns || !(i < 2 ? has0 : has1)) continue;
+      if (!MASK(own < columns) || !MASK(i < 2 ? has0 : has1)) continue;
       float* at = y0 + (i64)(i >> 1) * 8 * y_stride + own;
       float value = *at;
       if (is_scaled) value *= scales[i & 1];

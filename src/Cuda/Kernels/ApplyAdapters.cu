@@ -4,7 +4,7 @@
 // Eight inputs of a row from `i` on, zeros behind the last.
 __device__ __forceinline__ void load_inputs(float (&v)[8], const float* x, int i, int inputs) {
 #pragma unroll
-  for (int j = 0; j < 8; j++) v[j] = i + j < inputs ? x[i + j] : 0.f;
+  for (int j = 0; j < 8; j++) v[j] = MASK(i + j < inputs) ? x[i + j] : 0.f;
 }
 
 __device__ __forceinline__ void load_inputs_aligned(float (&v)[8], const float* x, int i) {
@@ -115,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(MAX_GATE_BLOCKS) adapter_gate(ADAPT
           larger += scores[j] > scores[i] || (scores[j] == scores[i] && j < i);
           largest = fmaxf(largest, scores[j]);   // it takes part in any case
         }
-        weights[i] = larger < part->gate[1] ? expf(scores[i] - largest) : 0.f;
+        weights[i] = MASK(larger < part->gate[1]) ? expf(scores[i] - largest) : 0.f;
       }
       __syncthreads();
       float sum = 0.f;
@@ -125,7 +125,6 @@ extern "C" __global__ void __launch_bounds__(MAX_GATE_BLOCKS) adapter_gate(ADAPT
         for (int end = ranks[0]; r >= end; end += ranks[block]) block++;
         values[r] *= weights[block] / sum;
       }
-      __syncthreads();   // the next gate's scores come where these were
     }
     values += dots;
   }
@@ -205,7 +204,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) adapter_expand(ADAPTER_PAR
   } else {
 #pragma unroll
     for (int j = 0; j < 4; j++) {
-      if (j < mine) out[j] = value[j];
+      if (MASK(j < mine)) out[j] = value[j];
     }
   }
 }
