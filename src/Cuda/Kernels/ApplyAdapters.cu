@@ -134,6 +134,19 @@ extern "C" __global__ void __launch_bounds__(MAX_GATE_BLOCKS) adapter_gate(ADAPT
 #define WIDTH (4 * THREADS)   // columns of a block
 #define RANKS 128             // ranks that are looked up at once
 
+// sum += B h of four columns over some ranks, in their order.
+template <bool IsBf16>
+__device__ __forceinline__ void add_ranks(const u8* const* pages, const float* factors, int count, int column, float (&sum)[4]) {
+#pragma unroll 8
+  for (int r = 0; r < count; r++) {
+    const float4 b = four_of(pages[r], column, IsBf16);
+    sum[0] = fmaf(factors[r], b.x, sum[0]);
+    sum[1] = fmaf(factors[r], b.y, sum[1]);
+    sum[2] = fmaf(factors[r], b.z, sum[2]);
+    sum[3] = fmaf(factors[r], b.w, sum[3]);
+  }
+}
+
 // y = (1 + sum w (output_scale - 1)) y + sum (B h + w output_bias). Grid: (pieces of 512 columns of each module, rows); a thread has four
 // columns, so that a warp reads neighbours of a column of B.
 extern "C" __global__ void __launch_bounds__(THREADS) adapter_expand(ADAPTER_PARAMETERS(int2, row_entries), float* __restrict__ y, int y_stride) {
@@ -182,13 +195,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) adapter_expand(ADAPTER_PAR
       }
       __syncthreads();
       if (mine > 0) {
-#pragma unroll 8
-        for (int r = 0; r < count; r++) {
-          const float4 b = four_of(pages[r], column, is_bf16);
-          sum[0] = fmaf(factors[r], b.x, sum[0]);
-          sum[1] = fmaf(factors[r], b.y, sum[1]);
-          sum[2] = fmaf(factors[r], b.z, sum[2]);
-          sum[3] = fmaf(factors[r], b.w, sum[3]);
+        if (is_bf16) {
+          add_ranks<true>(pages, factors, count, column, sum);
+        } else {
+          add_ranks<false>(pages, factors, count, column, sum);
         }
       }
     }

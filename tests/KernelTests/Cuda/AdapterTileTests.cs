@@ -105,6 +105,45 @@ public sealed class AdapterTileTests : IDisposable
         }
     }
 
+    [StandInFact]
+    public void A_steps_four_batches_are_found_and_have_the_bits_of_any_other_batch()
+    {
+        DeviceAdapter[] adapters = [.. Enumerable.Range(0, 4).Select(i => Create([Delta(3 + i, 32, 40, i, i % 2 == 0)]))];
+        HostTensor x = HostTensor.Random(20, 32, 10);
+        HostTensor y = HostTensor.Random(20, 40, 11);
+        StepInputs step = new(20, 2);
+        step.AddSequence(new int[19], 0, [0, 1]);
+        step.AddSequence([5], 3, [2]);
+        for (int row = 0; row < 20; row++)
+        {
+            step.AddSampledRow(row);
+        }
+
+        LoraBatch[] own = [step.Lora, step.SampledLora, step.Restore, step.SampledRestore];
+        LoraBatch[] others = [new(), new(), new(), new()];
+        foreach (LoraBatch[] batches in new[] { own, others })
+        {
+            for (int i = 0; i < 4; i++)
+            {
+                AddGroup(batches[i], 0, 15 + i, (adapters[i], 1f));
+                AddGroup(batches[i], 19, 1, (adapters[3 - i], -1f), (adapters[i], 0.5f));
+            }
+        }
+
+        _backend.BeginStep(step);
+        for (int i = 0; i < 4; i++)
+        {
+            StandIn.ResetCounters();
+            float[] found = Apply(own[i], [new ModuleColumns(0, 0, 40)], x, y);
+            Assert.Equal(i > 0, StandIn.KernelRuns.ContainsKey("adapter_expand_tiles"));
+
+            Closeness.AssertSameBits(Apply(others[i], [new ModuleColumns(0, 0, 40)], x, y), found, $"batch {i}");
+            Assert.NotEqual(y.Values, found);
+        }
+
+        Array.ForEach(adapters, adapter => adapter.Dispose());
+    }
+
     private static HostMatrix Matrix(int rows, int columns, int seed) => new(rows, columns, HostTensor.Random(rows, columns, seed).Values);
 
     private static LowRankDelta Delta(int rank, int inputs, int outputs, int seed, bool scaled) => new()
