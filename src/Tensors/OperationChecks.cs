@@ -218,6 +218,12 @@ public static class OperationChecks
             throw new ArgumentException($"layer {layer} of {cache.Shape.Layers} in the KV cache");
         }
 
+        // Every layer asks, and a step has thousands of blocks.
+        if (ReferenceEquals(step.CheckedShape, cache.Shape))
+        {
+            return;
+        }
+
         foreach (StepSequence sequence in step.Sequences)
         {
             int blocks = (sequence.ContextLength + cache.Shape.BlockSize - 1) / cache.Shape.BlockSize;
@@ -234,6 +240,8 @@ public static class OperationChecks
                 }
             }
         }
+
+        step.CheckedShape = cache.Shape;
     }
 
     private static void Require(bool condition, string format, int first, int second)

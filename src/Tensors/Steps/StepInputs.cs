@@ -66,8 +66,12 @@ public sealed class StepInputs
     /// <summary>The adapters of the sampled rows: the same groups, rows counted in <see cref="SampledRows"/>; for the output head.</summary>
     public LoraBatch SampledLora { get; } = new();
 
+    /// <summary>The shape of the cache whose blocks these inputs were checked against, since they last changed.</summary>
+    internal KvCacheShape? CheckedShape { get; set; }
+
     public void Clear()
     {
+        CheckedShape = null;
         _tokenCount = 0;
         _sequenceCount = 0;
         _sampledCount = 0;
@@ -93,6 +97,7 @@ public sealed class StepInputs
     /// <returns>The first row.</returns>
     public int AddSequence(ReadOnlySpan<int> tokens, int firstPosition, ReadOnlySpan<int> blocks)
     {
+        CheckedShape = null;
         int firstRow = _tokenCount;
         tokens.CopyTo(_tokens.AsSpan(firstRow));
         for (int i = 0; i < tokens.Length; i++)
