@@ -18,7 +18,7 @@ internal sealed class PrefillAttention
     {
         _context = context;
         KernelModule module = context.Library["PrefillAttention.cu"];
-        foreach ((int headSize, int tile, int warps) in (ReadOnlySpan<(int, int, int)>)[(64, 64, 8), (80, 64, 8), (96, 64, 8), (128, 64, 8), (256, 16, 4)])
+        foreach ((int headSize, int tile, int warps) in (ReadOnlySpan<(int, int, int)>)[(64, 64, 6), (80, 64, 6), (96, 64, 8), (128, 64, 8), (256, 16, 4)])
         {
             // Keys and values of two tiles; see the kernel.
             int sharedBytes = 2 * 2 * tile * (headSize + 8) * sizeof(ushort);

@@ -7,8 +7,10 @@
 // Rows of shared memory are D + 8 elements long: eight of them, as ldmatrix reads them, lie in different banks.
 #include "chunks.cuh"
 
-// Where a line's scores end up before e^x: as powers of two, beyond the cap.
-__device__ __forceinline__ float powers(float product, float scale, float soft_cap) { return scaled(product, scale, soft_cap) * LOG2E; }
+// soft_cap tanh(x), by tanh x = 1 - 2 / (1 + e^2x): the absolute error counts here.
+__device__ __forceinline__ float capped(float x, float soft_cap) {
+  return soft_cap - __fdividef(2.f * soft_cap, 1.f + exp2_fast(2.f * LOG2E * x));
+}
 
 __device__ __forceinline__ float quad_max(float v) {
   v = fmaxf(v, __shfl_xor_sync(FULL, v, 1));
@@ -97,6 +99,10 @@ __device__ __forceinline__ void attend(
   float largest_a = -INF, largest_b = -INF;
   float sum_a = 0.f, sum_b = 0.f;
 
+  // Scores are products, or capped ones; what makes them powers of two is multiplied in where e^x is taken.
+  const float inner = soft_cap > 0.f ? scale / soft_cap : 0.f;
+  const float outer = soft_cap > 0.f ? LOG2E : scale * LOG2E;
+
   const int end = last_position + 1;
   int stage = 0;
   int start = window > 0 ? max(0, first_position - window + 1) / TILE * TILE : 0;
@@ -133,12 +139,17 @@ __device__ __forceinline__ void attend(
 
       const bool all_seen = start + TILE - 1 <= first_position && (window <= 0 || start > last_position - window);
       float most_a = -INF, most_b = -INF;
+      if (soft_cap > 0.f) {
+#pragma unroll
+        for (int j = 0; j < TILE / 8; j++) {
+#pragma unroll
+          for (int e = 0; e < 4; e++) s[j][e] = capped(s[j][e] * inner, soft_cap);
+        }
+      }
 #pragma unroll
       for (int j = 0; j < TILE / 8; j++) {
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-          s[j][e] = powers(s[j][e], scale, soft_cap);
-          s[j][2 + e] = powers(s[j][2 + e], scale, soft_cap);
           if (!all_seen) {
             const int key = start + j * 8 + 2 * t + e;
             if (!(MASK(key <= position_a) && MASK(window <= 0 || key > position_a - window))) s[j][e] = -INF;
@@ -151,10 +162,10 @@ __device__ __forceinline__ void attend(
       most_a = fmaxf(largest_a, quad_max(most_a));
       most_b = fmaxf(largest_b, quad_max(most_b));
       // A line that has seen no key yet keeps its zeros.
-      const float base_a = most_a == -INF ? 0.f : most_a;
-      const float base_b = most_b == -INF ? 0.f : most_b;
-      const float factor_a = exp2f(largest_a - base_a);
-      const float factor_b = exp2f(largest_b - base_b);
+      const float base_a = most_a == -INF ? 0.f : most_a * outer;
+      const float base_b = most_b == -INF ? 0.f : most_b * outer;
+      const float factor_a = exp2_fast(largest_a * outer - base_a);
+      const float factor_b = exp2_fast(largest_b * outer - base_b);
       largest_a = most_a;
       largest_b = most_b;
       sum_a *= factor_a;
@@ -169,8 +180,8 @@ __device__ __forceinline__ void attend(
       u32 p[TILE / 8][2];
 #pragma unroll
       for (int j = 0; j < TILE / 8; j++) {
-        const float a0 = exp2f(s[j][0] - base_a), a1 = exp2f(s[j][1] - base_a);
-        const float b0 = exp2f(s[j][2] - base_b), b1 = exp2f(s[j][3] - base_b);
+        const float a0 = exp2_fast(s[j][0] * outer - base_a), a1 = exp2_fast(s[j][1] * outer - base_a);
+        const float b0 = exp2_fast(s[j][2] * outer - base_b), b1 = exp2_fast(s[j][3] * outer - base_b);
         sum_a += a0 + a1;
         sum_b += b0 + b1;
         p[j][0] = narrow2(a0, a1);
@@ -222,9 +233,10 @@ __device__ __forceinline__ void attend(
                            soft_cap, window, y, y_stride); \
   }
 
+// As many warps as a multiprocessor has registers for: two blocks of six, or one of eight where heads are large, or two of four.
 // PrefillAttention.cs knows tile and warps too.
-PREFILL(64, 64, 8, 1)
-PREFILL(80, 64, 8, 1)
+PREFILL(64, 64, 6, 2)
+PREFILL(80, 64, 6, 2)
 PREFILL(96, 64, 8, 1)
 PREFILL(128, 64, 8, 1)
-PREFILL(256, 16, 4, 1)
+PREFILL(256, 16, 4, 2)

@@ -67,6 +67,17 @@ __device__ __forceinline__ u32 add_bf16x2(u32 a, u32 b) {
 #endif
 }
 
+// 2^x to two units in the last place; less than the smallest normal number is 0.
+__device__ __forceinline__ float exp2_fast(float x) {
+#ifdef CPU_SHIM
+  return exp2f(x);
+#else
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+#endif
+}
+
 __device__ __forceinline__ float warp_sum(float v) {
 #pragma unroll
   for (int o = 16; o; o >>= 1) v += __shfl_xor_sync(FULL, v, o);

@@ -7,19 +7,19 @@ struct PagedHead {
   const int* blocks;
   int block_size;
   int head_stride;
-  i64 page_stride;
-  i64 first;
+  int page_stride;
+  int first;
 
   __device__ __forceinline__ PagedHead(const int* sequence_blocks, int kv_heads, int head, int block_size_, int head_stride_)
       : blocks(sequence_blocks), block_size(block_size_), head_stride(head_stride_),
-        page_stride(2ll * kv_heads * block_size_ * head_stride_), first((i64)head * block_size_ * head_stride_) {}
+        page_stride(2 * kv_heads * block_size_ * head_stride_), first(head * block_size_ * head_stride_) {}
 
   __device__ __forceinline__ i64 at(int position) const {
     const int page = position / block_size;
-    return blocks[page] * page_stride + first + (i64)(position - page * block_size) * head_stride;
+    return (i64)blocks[page] * page_stride + (first + (position - page * block_size) * head_stride);
   }
 
-  __device__ __forceinline__ i64 values() const { return page_stride >> 1; }
+  __device__ __forceinline__ int values() const { return page_stride >> 1; }
 };
 
 // The KV blocks of the sequence that a row belongs to; StepTable.Sequences.

@@ -38,6 +38,11 @@ internal sealed class CudaKvCache : KvCache
 
         int piece = 16 / ElementBytes;
         HeadStride = (shape.HeadSize + piece - 1) / piece * piece;
+        if (2L * shape.KvHeads * shape.BlockSize * HeadStride > int.MaxValue)
+        {
+            throw new ArgumentException($"a block of {shape.BlockSize} tokens exceeds the {int.MaxValue} elements that a block may have in a layer");
+        }
+
         PageStride = 2L * shape.KvHeads * shape.BlockSize * HeadStride;
         _buffer = new CudaBuffer(device, PageStride * shape.Blocks * shape.Layers * ElementBytes, "KV cache", retired);
     }
