@@ -18,13 +18,13 @@ __device__ __forceinline__ void fold(
 #pragma unroll
   for (int j = 0; j < ROWS; j++) {
     const int row = first + j;
-    sums[j] = MASK(row < rows) ? Table::at(weights, scales, stride, first_row + row, column) * (output_scale ? output_scale[row] : 1.f) * l : 0.f;
+    sums[j] = row < rows ? Table::at(weights, scales, stride, first_row + row, column) * (output_scale ? output_scale[row] : 1.f) * l : 0.f;
   }
   for (int r = 0; r < rank; r++) {
     const float value = a[(i64)r * columns + column];
 #pragma unroll
     for (int j = 0; j < ROWS; j++) {
-      if (MASK(first + j < rows)) sums[j] = fmaf(b[(i64)(first + j) * rank + r], value, sums[j]);
+      if (first + j < rows) sums[j] = fmaf(b[(i64)(first + j) * rank + r], value, sums[j]);
     }
   }
 #pragma unroll
