@@ -18,7 +18,7 @@ public sealed class ServerCommandLine
     /// <summary>Configuration keys and values.</summary>
     public IReadOnlyDictionary<string, string?> Settings { get; }
 
-    /// <param name="arguments">The command line: <c>--name value</c> or <c>--name=value</c>.</param>
+    /// <param name="arguments">The command line: <c>--name value</c>, <c>--name=value</c>, or <c>--no-name</c> for false.</param>
     /// <param name="environment">The environment's variables; the command line wins over them.</param>
     /// <exception cref="CommandLineException">An unknown option, a missing or malformed value.</exception>
     public static ServerCommandLine Parse(IReadOnlyList<string> arguments, IDictionary environment)
@@ -48,6 +48,12 @@ public sealed class ServerCommandLine
             if (asked is { } other)
             {
                 mode = other;
+                continue;
+            }
+
+            if (FindSwitch(argument) is { } turnedOff)
+            {
+                settings[turnedOff.Key] = "false";
                 continue;
             }
 
@@ -91,11 +97,17 @@ public sealed class ServerCommandLine
         help.AppendLine($"  {"--version",-36} Print the version.");
         help.AppendLine($"  {"--help",-36} Print this.");
         help.AppendLine();
+        help.AppendLine("--no-NAME turns an option off that is true or false (--no-graphs).");
         help.AppendLine($"Each option is also an environment variable (--max-queue: {ServerOption.EnvironmentPrefix}MAX_QUEUE)");
         help.AppendLine("and a key of appsettings.json (--max-queue: Scheduler:MaxWaiting).");
         help.AppendLine("The command line wins, then the environment, then the file.");
         return help.ToString();
     }
+
+    // --no-NAME for an option that is true or false.
+    private static ServerOption? FindSwitch(string argument) => argument.StartsWith("--no-", StringComparison.Ordinal)
+        ? ServerOptionTable.All.FirstOrDefault(option => option.Value == "true|false" && argument.AsSpan(5).SequenceEqual(option.Name))
+        : null;
 
     private static ServerOption Find(string name)
     {

@@ -9,6 +9,17 @@ public class ServerCommandLineTests
     private static readonly Hashtable s_nothing = [];
 
     [Fact]
+    public void An_option_that_is_true_or_false_can_be_turned_off_by_its_name()
+    {
+        ServerCommandLine line = ServerCommandLine.Parse(["--no-graphs", "--no-training", "--max-queue", "3"], new Hashtable());
+
+        Assert.Equal("false", line.Settings["Cuda:Graphs"]);
+        Assert.Equal("false", line.Settings["Training:Enabled"]);
+        Assert.Equal("3", line.Settings["Scheduler:MaxWaiting"]);
+        Assert.Throws<CommandLineException>(() => ServerCommandLine.Parse(["--no-max-queue"], new Hashtable()));
+    }
+
+    [Fact]
     public void Options_may_be_given_with_a_space_or_an_equals_sign()
     {
         ServerCommandLine parsed = ServerCommandLine.Parse(["--model", "m", "--max-queue=7", "--max-message", "2MiB"], s_nothing);
