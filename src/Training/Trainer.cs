@@ -50,7 +50,8 @@ public sealed partial class Trainer : IDisposable
         _recording = new RecordingBackend(backend, _tape, trained);
         _model = model.CreateView(_recording, options.MaxBatchTokens, Math.Min(options.MaxBatchTokens, HeadRows));
         int blocks = ((options.MaxBatchTokens + BlockSize - 1) / BlockSize) + options.MaxSequences;
-        _cache = _recording.CreateKvCache(new KvCacheShape(1, blocks, BlockSize, model.Config.KvHeadCount, model.Config.HeadSize));
+        _cache = _recording.CreateKvCache(
+            new KvCacheShape(1, blocks, BlockSize, model.Config.KvHeadCount, model.Config.HeadSize, _recording.KeyValueFormat));
         _step = new StepInputs(options.MaxBatchTokens, options.MaxSequences);
         if (recipe is null)
         {
