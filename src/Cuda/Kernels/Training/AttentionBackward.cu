@@ -4,13 +4,13 @@
 // Scores are computed again, tile by tile (32 queries, 32 keys), all in f32. First kernel: a block has the queries of one tile and head and goes
 // over the keys twice, for the row's softmax and delta, then for dq. Second kernel: a block has the keys of one tile and key/value head and goes over
 // the query heads that share it, in order, and the query tiles from the keys on: nobody else adds to its dk and dv.
-#include "common.cuh"
+#include "attention_backward.cuh"
 
 #define TILE 32
 #define LD (TILE + 1)  // rows of a score tile; odd, so that a column lies in 32 banks
 
 struct AttentionShape {
-  int heads, group, head_size, window;
+  int group, head_size, window;
   float scale, cap;
 };
 
@@ -52,25 +52,6 @@ __device__ __forceinline__ void tile_products(
   }
 }
 
-// Whether a query sees a key, both inside the sequence.
-__device__ __forceinline__ bool is_visible(int query, int key, int length, int window) {
-  return MASK(key <= query && (window == 0 || key > query - window)) && query < length;
-}
-
-// cap(scale s), and its slope with the scale into *slope.
-__device__ __forceinline__ float capped(float s, float scale, float cap, float* slope) {
-  *slope = scale;
-  if (cap == 0.f) return s * scale;
-  const float t = tanhf(s * scale / cap);
-  *slope = scale * (1.f - t * t);
-  return cap * t;
-}
-
-// The first key tile that a query from `query` on sees.
-__device__ __forceinline__ int first_key_tile(int query, int window) {
-  return window == 0 ? 0 : max(0, query - window + 1) / TILE * TILE;
-}
-
 // Shared memory of both kernels: four tiles of rows, then two of scores; see AttentionBackward.cs.
 #define TILES(memory, ld)                       \
   float* const q_tile = memory;                 \
@@ -97,7 +78,7 @@ __device__ __forceinline__ void attention_backward_queries(
   const int head = blockIdx.y, kv_head = head / shape.group, size = shape.head_size;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const int x = threadIdx.x & 15, y = threadIdx.x >> 4;
-  const int from = first_key_tile(first, shape.window), to = min(length, first + TILE);
+  const int from = first_key(first, shape.window, TILE), to = min(length, first + TILE);
   const float* keys = k + first_row * k_stride + kv_head * size;
   const float* values = v + first_row * v_stride + kv_head * size;
   load_tile(q_tile, ld, q + first_row * q_stride + head * size, q_stride, first, length, size);
@@ -121,7 +102,7 @@ __device__ __forceinline__ void attention_backward_queries(
 #pragma unroll
       for (int j = 0; j < 2; j++) {
         float slope;
-        const bool visible = is_visible(first + y + i * 16, key + x + j * 16, length, shape.window);
+        const bool visible = Sight(first + y + i * 16, length, shape.window).sees(key + x + j * 16);
         p_tile[(y + i * 16) * LD + x + j * 16] = visible ? capped(s[i][j], shape.scale, shape.cap, &slope) : -INF;
         ds_tile[(y + i * 16) * LD + x + j * 16] = dp[i][j];
       }
@@ -167,7 +148,7 @@ __device__ __forceinline__ void attention_backward_queries(
       for (int j = 0; j < 2; j++) {
         const int row = y + i * 16, column = x + j * 16;
         float ds = 0.f;
-        if (is_visible(first + row, key + column, length, shape.window)) {
+        if (Sight(first + row, length, shape.window).sees(key + column)) {
           float slope;
           const float p = expf(capped(s[i][j], shape.scale, shape.cap, &slope) - logs[row]);
           ds = p * (dp[i][j] - deltas[row]) * slope;
@@ -215,8 +196,7 @@ __device__ __forceinline__ void attention_backward_keys(
 #pragma unroll
   for (int c = 0; c < PARTS; c++) key_gradient[c] = value_gradient[c] = 0.f;
 
-  // The last query that sees the last key of the tile, plus one.
-  const int to = shape.window == 0 ? length : min(length, first + TILE - 1 + shape.window);
+  const int to = last_query(first, shape.window, TILE, length);
   for (int head = kv_head * shape.group; head < (kv_head + 1) * shape.group; head++) {
     const float* row_statistics = statistics + ((i64)head * rows + first_row) * 2;
     for (int query = first; query < to; query += TILE) {
@@ -232,7 +212,7 @@ __device__ __forceinline__ void attention_backward_keys(
         for (int j = 0; j < 2; j++) {
           const int row = y + i * 16, column = x + j * 16;
           float p = 0.f, ds = 0.f;
-          if (is_visible(query + row, first + column, length, shape.window)) {
+          if (Sight(query + row, length, shape.window).sees(first + column)) {
             float slope;
             p = expf(capped(s[i][j], shape.scale, shape.cap, &slope) - row_statistics[(query + row) * 2]);
             ds = p * (dp[i][j] - row_statistics[(query + row) * 2 + 1]) * slope;
@@ -270,22 +250,22 @@ __device__ __forceinline__ void attention_backward_keys(
 }
 
 // One pair of kernels for head sizes up to each power of two: sums stay in registers.
-#define ATTENTION_BACKWARD(SIZE)                                                                                                        \
-  extern "C" __global__ void __launch_bounds__(256) attention_backward_queries_##SIZE(                                                  \
-      const float* q, i64 q_stride, const float* k, i64 k_stride, const float* v, i64 v_stride, const float* dy, i64 dy_stride,         \
-      float* dq, i64 dq_stride, const int* tiles, float* statistics, int rows, int heads, int group, int head_size, int window,         \
-      float scale, float cap) {                                                                                                         \
-    attention_backward_queries<SIZE / 8>(                                                                                               \
-        q, q_stride, k, k_stride, v, v_stride, dy, dy_stride, dq, dq_stride, tiles, statistics, rows,                                   \
-        AttentionShape{heads, group, head_size, window, scale, cap});                                                                   \
-  }                                                                                                                                     \
-  extern "C" __global__ void __launch_bounds__(256) attention_backward_keys_##SIZE(                                                     \
-      const float* q, i64 q_stride, const float* k, i64 k_stride, const float* v, i64 v_stride, const float* dy, i64 dy_stride,         \
-      float* dk, i64 dk_stride, float* dv, i64 dv_stride, const int* tiles, const float* statistics, int rows, int heads, int group,    \
-      int head_size, int window, float scale, float cap) {                                                                              \
-    attention_backward_keys<SIZE / 8>(                                                                                                  \
-        q, q_stride, k, k_stride, v, v_stride, dy, dy_stride, dk, dk_stride, dv, dv_stride, tiles, statistics, rows,                    \
-        AttentionShape{heads, group, head_size, window, scale, cap});                                                                   \
+#define ATTENTION_BACKWARD(SIZE)                                                                                                         \
+  extern "C" __global__ void __launch_bounds__(256) attention_backward_queries_##SIZE(                                                   \
+      const float* q, i64 q_stride, const float* k, i64 k_stride, const float* v, i64 v_stride, const float* dy, i64 dy_stride,          \
+      float* dq, i64 dq_stride, const int* tiles, float* statistics, int rows, int group, int head_size, int window,                     \
+      float scale, float cap) {                                                                                                          \
+    attention_backward_queries<SIZE / 8>(                                                                                                \
+        q, q_stride, k, k_stride, v, v_stride, dy, dy_stride, dq, dq_stride, tiles, statistics, rows,                                    \
+        AttentionShape{group, head_size, window, scale, cap});                                                                           \
+  }                                                                                                                                      \
+  extern "C" __global__ void __launch_bounds__(256) attention_backward_keys_##SIZE(                                                      \
+      const float* q, i64 q_stride, const float* k, i64 k_stride, const float* v, i64 v_stride, const float* dy, i64 dy_stride,          \
+      float* dk, i64 dk_stride, float* dv, i64 dv_stride, const int* tiles, const float* statistics, int rows, int group,                \
+      int head_size, int window, float scale, float cap) {                                                                               \
+    attention_backward_keys<SIZE / 8>(                                                                                                   \
+        q, q_stride, k, k_stride, v, v_stride, dy, dy_stride, dk, dk_stride, dv, dv_stride, tiles, statistics, rows,                     \
+        AttentionShape{group, head_size, window, scale, cap});                                                                           \
   }
 
 ATTENTION_BACKWARD(32)
