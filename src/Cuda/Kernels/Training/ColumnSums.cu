@@ -15,7 +15,7 @@ extern "C" __global__ void __launch_bounds__(256) column_sums_of_slices(
   const int first = blockIdx.y * SLICE_ROWS;
   const int last = min(rows, first + SLICE_ROWS);
   float sum = 0.f;
-  if (MASK(column < columns)) {
+  if (column < columns) {
     for (int row = first + warp; row < last; row += 8) {
       float other = 1.f;
       if (z) {
@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(256) column_sums_of_slices(
   }
   sums[threadIdx.x] = sum;
   __syncthreads();
-  if (warp == 0 && column < columns) {
+  if (warp == 0 && MASK(column < columns)) {
     for (int i = 1; i < 8; i++) sum += sums[i * 32 + lane];
     partial[(i64)blockIdx.y * columns + column] = sum;
   }
@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(256) column_sums_of_slices(
 extern "C" __global__ void __launch_bounds__(256) add_slices(
     const float* __restrict__ partial, int slices, float* __restrict__ sums, int columns) {
   const int column = blockIdx.x * 256 + threadIdx.x;
-  if (column >= columns) return;
+  if (!MASK(column < columns)) return;
   float sum = partial[column];
   for (int slice = 1; slice < slices; slice++) sum += partial[(i64)slice * columns + column];
   sums[column] += sum;

@@ -122,7 +122,7 @@ PRODUCT(multiply_flat, 16, 128, 2, 4)
 extern "C" __global__ void __launch_bounds__(256) add_product_slices(
     float factor, const float* __restrict__ partial, int slices, float* y, i64 y_stride, int add, int m, int n, int pieces) {
   const int row = blockIdx.x / pieces, column = (blockIdx.x % pieces) * 256 + threadIdx.x;
-  if (column >= n) return;
+  if (!MASK(column < n)) return;
   float sum = 0.f;
   for (int slice = 0; slice < slices; slice++) sum += partial[((i64)slice * m + row) * n + column];
   float* out = y + row * y_stride + column;

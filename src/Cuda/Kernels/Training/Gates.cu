@@ -7,7 +7,7 @@ extern "C" __global__ void __launch_bounds__(256) gate_weights(
     const float* x, i64 x_stride, const float* __restrict__ bias, float temperature, int top_k, float* y, i64 y_stride, int count, int rows) {
   const int lane = threadIdx.x & 31;
   const int row = blockIdx.x * 8 + (threadIdx.x >> 5);
-  if (row >= rows) return;
+  if (!MASK(row < rows)) return;
   float score[2];
   bool chosen[2];
 #pragma unroll
@@ -36,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(256) gate_weights(
 #pragma unroll
   for (int part = 0; part < 2; part++) {
     const int i = lane + part * 32;
-    if (i < count) y[row * y_stride + i] = weight[part] / sum;
+    if (MASK(i < count)) y[row * y_stride + i] = weight[part] / sum;
   }
 }
 
@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(256) gate_weights_backward(
     int rows) {
   const int lane = threadIdx.x & 31;
   const int row = blockIdx.x * 8 + (threadIdx.x >> 5);
-  if (row >= rows) return;
+  if (!MASK(row < rows)) return;
   float sum = 0.f;
   for (int i = lane; i < count; i += 32) sum += y[row * y_stride + i] * dy[row * dy_stride + i];
   sum = warp_sum(sum);
@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(256) block_products(
     float* __restrict__ y, i64 y_stride, int rows) {
   const int lane = threadIdx.x & 31;
   const i64 item = (i64)blockIdx.x * 8 + (threadIdx.x >> 5);
-  if (item >= (i64)rows * blocks) return;
+  if (!MASK(item < (i64)rows * blocks)) return;
   const int row = (int)(item / blocks), block = (int)(item % blocks);
   float sum = 0.f;
   for (int i = starts[block] + lane; i < starts[block + 1]; i += 32) sum += x[row * x_stride + i] * z[row * z_stride + i];

@@ -8,7 +8,7 @@ extern "C" __global__ void __launch_bounds__(256) rope_backward(
     int head_size, int heads, int pieces) {
   const int row = blockIdx.x / pieces;
   const int pair = (blockIdx.x % pieces) * 256 + threadIdx.x;
-  if (pair >= heads * half) return;
+  if (!MASK(pair < heads * half)) return;
   const int i = pair % half;
   float* at = dx + row * dx_stride + pair / half * head_size + i;
   const i64 angle = (i64)positions[row] * half + i;
