@@ -22,3 +22,8 @@ public sealed class CpuAttentionWith32Bits : AttentionConformance
 {
     protected override IComputeBackend CreateBackend(int threads) => CpuTestBackend.Create(32, threads);
 }
+
+public sealed class CpuPrefill : PrefillConformance
+{
+    protected override IComputeBackend CreateBackend(int threads) => CpuTestBackend.Create(512, threads);
+}

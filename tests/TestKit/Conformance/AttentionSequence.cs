@@ -81,6 +81,17 @@ public sealed record AttentionSequence(HostTensor Q, HostTensor K, HostTensor V)
         return y.Read();
     }
 
+    /// <summary>Stores the first tokens' keys and values in the cache's last layer, without computing anything.</summary>
+    public void Store(IComputeBackend backend, KvCache cache, int tokens, int[] blocks)
+    {
+        StepInputs step = new(tokens, 1);
+        step.AddSequence(new int[tokens], 0, blocks);
+        backend.BeginStep(step);
+        using GuardedTensor k = new(backend, K.Slice(0, tokens));
+        using GuardedTensor v = new(backend, V.Slice(0, tokens));
+        backend.StoreKv(k.View, v.View, cache, cache.Shape.Layers - 1);
+    }
+
     private static HostTensor Kept(HostTensor values, WeightFormat format) => format == WeightFormat.BF16 ? values.RoundedToBFloat16() : values;
 
     private static HostTensor Join(IEnumerable<HostTensor> parts)
