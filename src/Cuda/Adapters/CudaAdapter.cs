@@ -12,6 +12,8 @@ internal sealed class CudaAdapter : DeviceAdapter
 {
     private readonly CudaPart?[] _parts;
     private readonly PageSet _pages;
+    private int _holds = 1;
+    private int _isDisposed;
 
     /// <param name="label">name@digest, for messages.</param>
     /// <param name="byteCount">Bytes of all matrices and vectors.</param>
@@ -57,9 +59,13 @@ internal sealed class CudaAdapter : DeviceAdapter
 
     public override DeviceBuffer? NormBias(int module) => Part(module)?.OutputBias;
 
-    protected override void Dispose(bool disposing)
+    /// <summary>Keeps the memory until <see cref="LetGo"/>; the owner must not have disposed of the adapter before.</summary>
+    public void Hold() => Interlocked.Increment(ref _holds);
+
+    /// <summary>Frees the memory if the owner is done with it too.</summary>
+    public void LetGo()
     {
-        if (disposing)
+        if (Interlocked.Decrement(ref _holds) == 0)
         {
             foreach (CudaPart? part in _parts)
             {
@@ -67,6 +73,14 @@ internal sealed class CudaAdapter : DeviceAdapter
             }
 
             _pages.Dispose();
+        }
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing && Interlocked.Exchange(ref _isDisposed, 1) == 0)
+        {
+            LetGo();
         }
     }
 }

@@ -37,7 +37,7 @@ internal sealed unsafe class AdapterTables : IDisposable
             _staging = new PinnedBuffer(2 * byteCount);
         }
 
-        _table.Fill(new Span<int>(_staging.Pointer, _table.Length));
+        _table.Fill(new Span<int>(_staging.Pointer, _table.Length), _context.Step.Held);
         ulong target = _context.Scratch.Take("adapters of a batch", byteCount);
         CudaDriver.Check(CudaDriver.CopyToDevice(target, _staging.Pointer, (nuint)byteCount, stream.Pointer), "copy of a batch's adapters");
         return _table.At(target);

@@ -18,6 +18,8 @@ internal sealed class LoraTable
     private const int SectionInts = 4;
 
     private LoraBatch? _batch;
+    private int _groupCount;
+    private int _entryCount;
     private int _rows;
     private int _entryStart;
     private int _tileStart;
@@ -53,6 +55,8 @@ internal sealed class LoraTable
     public void Measure(LoraBatch batch, int rows, bool isRounded, bool makesTiles)
     {
         _batch = batch;
+        _groupCount = batch.Groups.Length;
+        _entryCount = batch.Entries.Length;
         _rows = rows;
         _makesTiles = makesTiles;
         _tileCount = 0;
@@ -76,16 +80,19 @@ internal sealed class LoraTable
         Length = _tileStart + (TileInts * _tileCount);
     }
 
-    /// <summary>Whether this is the batch that was measured last.</summary>
-    public bool IsOf(LoraBatch batch) => ReferenceEquals(_batch, batch);
+    /// <summary>Whether this is the batch that was measured last, as it was then.</summary>
+    public bool IsOf(LoraBatch batch) =>
+        ReferenceEquals(_batch, batch) && batch.Groups.Length == _groupCount && batch.Entries.Length == _entryCount;
 
     /// <summary>Where the table's parts are, once it lies at an address.</summary>
     public LoraAddresses At(ulong address) => new(
         address, address + ((ulong)_entryStart * sizeof(int)), address + ((ulong)_tileStart * sizeof(int)), _tileCount, _looseRows);
 
     /// <summary>Writes the table.</summary>
+    /// <param name="target">The table.</param>
+    /// <param name="held">The batch's adapters are held and added here: somebody lets go of them when nothing is under way.</param>
     /// <exception cref="ArgumentException">An adapter belongs to another backend.</exception>
-    public void Fill(Span<int> target)
+    public void Fill(Span<int> target, List<CudaAdapter> held)
     {
         if (Length == 0)
         {
@@ -118,6 +125,8 @@ internal sealed class LoraTable
         foreach (ref readonly LoraEntry entry in _batch.Entries)
         {
             CudaAdapter adapter = CudaAdapter.Of(entry.Adapter);
+            adapter.Hold();
+            held.Add(adapter);
             entries[0] = (int)adapter.Records;
             entries[1] = (int)(adapter.Records >> 32);
             entries[2] = adapter.ModuleCount;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using InferenceServer.Cuda.Adapters;
 using InferenceServer.Cuda.Devices;
 using InferenceServer.Cuda.Interop;
 using InferenceServer.Cuda.Memory;
@@ -86,6 +87,9 @@ internal sealed unsafe class StepTables : IDisposable
             : new RowCount(0, rows);
     }
 
+    /// <summary>Adapters that launches under way may name: their memory stays even when their owners are done with them.</summary>
+    public List<CudaAdapter> Held { get; } = [];
+
     /// <summary>Where the table of one of the step's adapter batches is; false for a batch that is not the step's.</summary>
     public bool TryFind(LoraBatch batch, out LoraAddresses addresses)
     {
@@ -133,9 +137,11 @@ internal sealed unsafe class StepTables : IDisposable
         _copied[_current].Record(stream);
     }
 
-    /// <summary>Frees what was outgrown; call it when the stream has done all its work.</summary>
+    /// <summary>Lets go of adapters and frees what was outgrown; call it when the stream has done all its work.</summary>
     public void FreeOutgrown()
     {
+        Held.ForEach(adapter => adapter.LetGo());
+        Held.Clear();
         _outgrown.ForEach(block => block.Dispose());
         _outgrown.Clear();
     }
@@ -250,7 +256,7 @@ internal sealed unsafe class StepTables : IDisposable
         MemoryMarshal.Cast<StepSequence, int>(inputs.Sequences).CopyTo(Section(staging, StepTable.Sequences));
         for (int i = 0; i < _lora.Length; i++)
         {
-            _lora[i].Fill(Section(staging, StepTable.Lora + i));
+            _lora[i].Fill(Section(staging, StepTable.Lora + i), Held);
         }
 
         Span<int> rowSequences = Section(staging, StepTable.RowSequences);

@@ -126,6 +126,29 @@ public sealed class AdapterSwapTests : IDisposable
     }
 
     [StandInFact]
+    public void An_adapter_of_a_step_that_nobody_read_stays_until_nothing_is_under_way()
+    {
+        Loaded first = Load(1, 8);
+        ulong place = CudaAdapter.Of(first.Adapter).Records;
+        using DeviceBuffer unread = _backend.Allocate(2 * 72 * sizeof(float), "y of nobody");
+        Begin([[first], [first]]);
+        _backend.ApplyAdapters(_step.Lora, s_modules, new TensorView(_x, 2, Inputs), new TensorView(unread, 2, 72));
+
+        // The step goes no further, as after an error: what was gathered of it goes out with the next one.
+        first.Adapter.Dispose();
+        Loaded second = Load(2, 8);
+        Assert.NotEqual(place, CudaAdapter.Of(second.Adapter).Records);
+        Run([second], [second]);
+        Loaded third = Load(3, 8);
+
+        Assert.Equal(place, CudaAdapter.Of(third.Adapter).Records);
+        Run([third], [second]);
+        second.Adapter.Dispose();
+        third.Adapter.Dispose();
+        Assert.Equal(0, _backend.Context.Machine.Adapters.Pages.UsedBytes);
+    }
+
+    [StandInFact]
     public void Modules_that_no_adapter_ever_changed_are_not_launched()
     {
         LowRankDelta[] deltas = Deltas(1, 4);
