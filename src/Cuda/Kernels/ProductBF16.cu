@@ -6,50 +6,40 @@ struct BF16Weights {
 
   static __device__ __forceinline__ void prepare(u8*) {}
 
-  // 128 rows of 64 inputs, 8 chunks of 16 bytes each; chunk c of row r lies at c ^ (r % 8), so that 8 rows' same chunks lie in all banks.
+  // 128 rows of 64 inputs, 8 chunks of 16 bytes each; chunk c of row r lies at c ^ (r % 8), so that 8 rows' same chunks lie in all banks. A
+  // thread copies the same chunk of every 16th row.
   template <int STEP> static __device__ __forceinline__ void load(u8* target, const Weights& w, int first_output, int record, int end) {
-    const int thread = threadIdx.x & (GROUP_THREADS - 1);
-    const int outputs = (w.outputs + 15) & ~15;   // the matrix is padded to whole units
+    static_assert(STEP == 1, "one record at a time");
+    const int thread = threadIdx.x & (GROUP_THREADS - 1), chunk = thread & 7, row = thread >> 3;
+    const int rows = ((w.outputs + 15) & ~15) - first_output;   // the matrix is padded to whole units
+    const int k = record * 64 + chunk * 8;
+    const bool is_inside = record < end && k < w.stride;
+    const u8* from = w.weights + ((i64)(first_output + row) * w.stride + k) * 2;
+    const i64 pitch = (i64)w.stride * 32;
+    target += row * 128 + ((chunk ^ (row & 7)) << 4);
 #pragma unroll
-    for (int i = 0; i < 8 * STEP; i++) {
-      const int line = (i * GROUP_THREADS + thread) >> 3, chunk = thread & 7, row = line & (BLOCK_OUTPUTS - 1), r = line / BLOCK_OUTPUTS;
-      const int output = first_output + row, k = (record + r) * 64 + chunk * 8;
-      const bool is_real = output < outputs && record + r < end && k < w.stride;
-      const u8* from = w.weights + (is_real ? ((i64)output * w.stride + k) * 2 : 0);
-      cp_async16(target + r * RECORD + row * 128 + ((chunk ^ (row & 7)) << 4), from, is_real);
-    }
+    for (int i = 0; i < 8; i++) cp_async16(target + i * 16 * 128, from + i * pitch, is_inside && row + i * 16 < rows);
   }
 
-  template <int NT> static __device__ __forceinline__ void multiply(
-      const u8* weights, int, int r, const u8* x, const u8*, int first_output, int outputs, int count, Sums<NT>& sums) {
-    const int lane = threadIdx.x & 31, first = ((threadIdx.x >> 5) & 3) * 32;
-    const int row = first + (lane & 7) + (lane & 8);
-    const u8* record = weights + r * RECORD;
+  template <int NT>
+  static __device__ __forceinline__ void multiply(const u8* weights, int, int r, const u8* x, const u8*, Sums<NT>& sums) {
+    const int lane = threadIdx.x & 31, row = ((threadIdx.x >> 5) & 3) * 32 + (lane & 15);
+    const u8* record = weights + r * RECORD + row * 128;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       u32 a[2][2][4];
 #pragma unroll
       for (int m = 0; m < 2; m++)
 #pragma unroll
-        for (int t = 0; t < 2; t++) {
-          if (first_output + first + m * 16 < outputs) {
-            const int chunk = half * 4 + t * 2 + (lane >> 4);
-            ldmatrix_x4(a[m][t], record + (row + m * 16) * 128 + ((chunk ^ (row & 7)) << 4));
-          }
-        }
+        for (int t = 0; t < 2; t++) ldmatrix_x4(a[m][t], record + m * 16 * 128 + (((half * 4 + t * 2 + (lane >> 4)) ^ (row & 7)) << 4));
 #pragma unroll
       for (int n = 0; n < NT; n++) {
-        if (n * 8 < count) {
-          const uint4 words = Fragments<NT>::at(x, half, n);
-          const u32 b[2][2] = {{words.x, words.y}, {words.z, words.w}};
+        const uint4 words = Fragments<NT>::at(x, half, n);
+        const u32 b[2][2] = {{words.x, words.y}, {words.z, words.w}};
 #pragma unroll
-          for (int m = 0; m < 2; m++) {
-            if (first_output + first + m * 16 < outputs) {
-              mma16816(sums.of[m][n], a[m][0], b[0]);
-              mma16816(sums.of[m][n], a[m][1], b[1]);
-            }
-          }
-        }
+        for (int t = 0; t < 2; t++)
+#pragma unroll
+          for (int m = 0; m < 2; m++) mma16816(sums.of[m][n], a[m][t], b[t]);
       }
     }
   }

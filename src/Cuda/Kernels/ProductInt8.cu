@@ -7,11 +7,11 @@ struct Int8Weights : Quantized<1024> {
   // The integers in bytes 0 and 2, as a pair of bf16: 0x4300 is 128, where the last bit counts 1, so that the lower 7 bits are added to 128;
   // then 128 is taken off again, or 256 of a negative number.
   static __device__ __forceinline__ u32 pair(u32 bytes) {
-    return add_bf16x2((bytes & 0x007f007fu) | 0x43004300u, (bytes & 0x00800080u) | 0xc300c300u);
+    return add_bf16x2(and_or(bytes, 0x007f007fu, 0x43004300u), and_or(bytes, 0x00800080u, 0xc300c300u));
   }
 
   template <int NT> static __device__ __forceinline__ void multiply(
-      const u8* weights, int step, int r, const u8* x, const u8*, int first_output, int outputs, int count, Sums<NT>& sums) {
+      const u8* weights, int step, int r, const u8* x, const u8*, Sums<NT>& sums) {
     const int lane = threadIdx.x & 31, first = ((threadIdx.x >> 5) & 3) * 2;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -34,19 +34,15 @@ struct Int8Weights : Quantized<1024> {
       }
 #pragma unroll
       for (int n = 0; n < NT; n++) {
-        if (n * 8 < count) {
-          const uint4 words = Fragments<NT>::at(x, half, n);
-          const u32 b[2][2] = {{words.x, words.y}, {words.z, words.w}};
+        const uint4 words = Fragments<NT>::at(x, half, n);
+        const u32 b[2][2] = {{words.x, words.y}, {words.z, words.w}};
+        float part[2][4] = {};
 #pragma unroll
-          for (int m = 0; m < 2; m++) {
-            if (first_output + (first + m) * 16 < outputs) {
-              float part[4] = {0.f, 0.f, 0.f, 0.f};
-              mma16816(part, a[m][0], b[0]);
-              mma16816(part, a[m][1], b[1]);
-              add_scaled(sums.of[m][n], part, low[m], high[m]);
-            }
-          }
-        }
+        for (int t = 0; t < 2; t++)
+#pragma unroll
+          for (int m = 0; m < 2; m++) mma16816(part[m], a[m][t], b[t]);
+#pragma unroll
+        for (int m = 0; m < 2; m++) add_scaled(sums.of[m][n], part[m], low[m], high[m]);
       }
     }
   }

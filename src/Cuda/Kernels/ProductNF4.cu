@@ -10,9 +10,8 @@ struct NF4Weights : Quantized<512> {
   }
 
   template <int NT> static __device__ __forceinline__ void multiply(
-      const u8* weights, int step, int r, const u8* x, const u8* working, int first_output, int outputs, int count, Sums<NT>& sums) {
+      const u8* weights, int step, int r, const u8* x, const u8* working, Sums<NT>& sums) {
     const int lane = threadIdx.x & 31, first = ((threadIdx.x >> 5) & 3) * 2;
-    const u32* pairs = reinterpret_cast<const u32*>(working) + lane;
     u32 a[2][4][4];
     float low[2], high[2];
 #pragma unroll
@@ -22,26 +21,26 @@ struct NF4Weights : Quantized<512> {
 #pragma unroll
       for (int t = 0; t < 4; t++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) a[m][t][i] = pairs[((of[t] >> (8 * i)) & 0xff) * 32];
+        for (int i = 0; i < 4; i++) {
+          // 128 bytes a pair, 4 of them this lane's.
+          const u32 place = and_or(i == 0 ? of[t] << 7 : of[t] >> (8 * i - 7), 0xff << 7, lane * 4);
+          a[m][t][i] = *reinterpret_cast<const u32*>(working + place);
+        }
       const float2 both = *reinterpret_cast<const float2*>(scales(weights, step, r, first + m) + (lane >> 2) * 8);
       low[m] = both.x;
       high[m] = both.y;
     }
 #pragma unroll
     for (int n = 0; n < NT; n++) {
-      if (n * 8 < count) {
-        const uint4 even = Fragments<NT>::at(x, 0, n), odd = Fragments<NT>::at(x, 1, n);
-        const u32 b[4][2] = {{even.x, even.y}, {even.z, even.w}, {odd.x, odd.y}, {odd.z, odd.w}};
+      const uint4 even = Fragments<NT>::at(x, 0, n), odd = Fragments<NT>::at(x, 1, n);
+      const u32 b[4][2] = {{even.x, even.y}, {even.z, even.w}, {odd.x, odd.y}, {odd.z, odd.w}};
+      float part[2][4] = {};
 #pragma unroll
-        for (int m = 0; m < 2; m++) {
-          if (first_output + (first + m) * 16 < outputs) {
-            float part[4] = {0.f, 0.f, 0.f, 0.f};
+      for (int t = 0; t < 4; t++)
 #pragma unroll
-            for (int t = 0; t < 4; t++) mma16816(part, a[m][t], b[t]);
-            add_scaled(sums.of[m][n], part, low[m], high[m]);
-          }
-        }
-      }
+        for (int m = 0; m < 2; m++) mma16816(part[m], a[m][t], b[t]);
+#pragma unroll
+      for (int m = 0; m < 2; m++) add_scaled(sums.of[m][n], part[m], low[m], high[m]);
     }
   }
 };

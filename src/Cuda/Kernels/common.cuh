@@ -56,6 +56,17 @@ __device__ __forceinline__ u32 narrow2(float low, float high) {
 #endif
 }
 
+// (x & mask) | bits in one instruction; of two constants the compiler makes two.
+__device__ __forceinline__ u32 and_or(u32 x, u32 mask, u32 bits) {
+#ifdef CPU_SHIM
+  return (x & mask) | bits;
+#else
+  u32 r;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(r) : "r"(x), "r"(mask), "r"(bits));
+  return r;
+#endif
+}
+
 // Two sums of bf16, each rounded to the nearest.
 __device__ __forceinline__ u32 add_bf16x2(u32 a, u32 b) {
 #ifdef CPU_SHIM

@@ -65,6 +65,22 @@ template <int NT, int STEP> struct Carried {
   }
 };
 
+__device__ __forceinline__ float4 add(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
+
+// Four sums of a row: both slices'.
+template <int NT> __device__ __forceinline__ float4 sum_of_slices(const float* totals, int row, int output) {
+  const float* first = totals + row * SUM_PITCH + output;
+  return add(*reinterpret_cast<const float4*>(first), *reinterpret_cast<const float4*>(first + 8 * NT * SUM_PITCH));
+}
+
+// Up to four elements of y, which may begin at any float.
+__device__ __forceinline__ void store(float* y, float4 v, int left) {
+  if (MASK(left > 0)) y[0] = v.x;
+  if (MASK(left > 1)) y[1] = v.y;
+  if (MASK(left > 2)) y[2] = v.z;
+  if (MASK(left > 3)) y[3] = v.w;
+}
+
 template <class W, int NT, int STEP, int STAGES>
 __device__ __forceinline__ void product(
     const Weights w, const float* __restrict__ x, int x_stride, float* __restrict__ y, int y_stride, int slice, float* __restrict__ parts,
@@ -83,6 +99,7 @@ __device__ __forceinline__ void product(
   const int records = (w.inputs + 63) >> 6;
   const int begin = (blockIdx.y * 2 + group) * slice, end = min(begin + slice, records);
   const int steps = (slice + STEP - 1) / STEP;
+  const bool has_outputs = first_output + ((threadIdx.x >> 5) & 3) * 32 < w.outputs;
   x += (i64)first_row * x_stride;
 
 #pragma unroll
@@ -116,9 +133,7 @@ __device__ __forceinline__ void product(
     const u8* own_x = fragments + (s & 1) * X_BYTES + group * STEP * Fragments<NT>::BYTES;
 #pragma unroll
     for (int r = 0; r < STEP; r++) {
-      if (begin + s * STEP + r < end) {
-        W::template multiply<NT>(own, STEP, r, own_x + r * Fragments<NT>::BYTES, working, first_output, w.outputs, count, sums);
-      }
+      if (has_outputs && begin + s * STEP + r < end) W::template multiply<NT>(own, STEP, r, own_x + r * Fragments<NT>::BYTES, working, sums);
     }
 
     if (s + 1 < steps) carried.store(fragments + ((s + 1) & 1) * X_BYTES + group * STEP * Fragments<NT>::BYTES);
@@ -140,12 +155,15 @@ __device__ __forceinline__ void product(
       }
   __syncthreads();
 
-  const int here = min(BLOCK_OUTPUTS, w.outputs - first_output);
-  const int output = threadIdx.x & (BLOCK_OUTPUTS - 1);
-  y += (i64)first_row * y_stride + first_output;
+  // A warp goes on with 4 outputs a lane of every 8th row.
+  const int first = threadIdx.x >> 5, output = lane * 4;
+  y += (i64)first_row * y_stride + first_output + output;
+  const int left = w.outputs - first_output - output;
   if (gridDim.y == 1) {
-    for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
-      if (MASK(output < here)) y[(i64)row * y_stride + output] = totals[row * SUM_PITCH + output] + totals[(8 * NT + row) * SUM_PITCH + output];
+#pragma unroll
+    for (int i = 0; i < NT; i++) {
+      const int row = first + i * 8;
+      if (MASK(row < count)) store(y + (i64)row * y_stride, sum_of_slices<NT>(totals, row, output), left);
     }
     return;
   }
@@ -153,20 +171,36 @@ __device__ __forceinline__ void product(
   // [rows' tile][outputs' tile][part][row][output]
   const int tile = blockIdx.z * gridDim.x + blockIdx.x;
   const int part_size = 8 * NT * BLOCK_OUTPUTS;
-  float* all = parts + (i64)tile * gridDim.y * part_size;
-  for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
-    const float sum = totals[row * SUM_PITCH + output] + totals[(8 * NT + row) * SUM_PITCH + output];
-    __stcg(all + blockIdx.y * part_size + row * BLOCK_OUTPUTS + output, sum);
+  float* all = parts + (i64)tile * gridDim.y * part_size + output;
+#pragma unroll
+  for (int i = 0; i < NT; i++) {
+    const int row = first + i * 8;
+    if (row < count) __stcg(reinterpret_cast<float4*>(all + blockIdx.y * part_size + row * BLOCK_OUTPUTS), sum_of_slices<NT>(totals, row, output));
   }
 
   // CUDA C++ programming guide, "Memory Fence Functions": whoever counts last sees what the others wrote before they counted.
   show_other_blocks();
   if (!__syncthreads_or(threadIdx.x == 0 && atomicAdd(arrived + tile, 1) == (int)gridDim.y - 1)) return;
   __threadfence();
-  for (int row = threadIdx.x / BLOCK_OUTPUTS; row < count; row += 2) {
-    float sum = __ldcg(all + row * BLOCK_OUTPUTS + output);
-    for (int part = 1; part < (int)gridDim.y; part++) sum += __ldcg(all + part * part_size + row * BLOCK_OUTPUTS + output);
-    if (MASK(output < here)) y[(i64)row * y_stride + output] = sum;
+
+  // Two parts at a time, of all rows, are on their way at once; there is an even number of them.
+  float4 sum[NT];
+  for (int part = 0; part < (int)gridDim.y; part += 2) {
+    float4 even[NT], odd[NT];
+#pragma unroll
+    for (int i = 0; i < NT; i++) {
+      const int row = first + i * 8;
+      const float4* at = reinterpret_cast<const float4*>(all + part * part_size + row * BLOCK_OUTPUTS);
+      if (row < count) even[i] = __ldcg(at);
+      if (row < count) odd[i] = __ldcg(at + part_size / 4);
+    }
+#pragma unroll
+    for (int i = 0; i < NT; i++) sum[i] = add(part == 0 ? even[i] : add(sum[i], even[i]), odd[i]);
+  }
+#pragma unroll
+  for (int i = 0; i < NT; i++) {
+    const int row = first + i * 8;
+    if (MASK(row < count)) store(y + (i64)row * y_stride, sum[i], left);
   }
 
   // For the next launch.
@@ -185,13 +219,18 @@ template <int CODE_BYTES> struct Quantized {
   // STEP records of `bytes` of each unit, which follow each other in the matrix.
   template <int STEP, int bytes>
   static __device__ __forceinline__ void copy(u8* target, const u8* source, const Weights& w, int first_output, int record, int end) {
-    const int thread = threadIdx.x & (GROUP_THREADS - 1), chunks = STEP * bytes / 16;
-    const int first_unit = first_output / 16, units = (w.outputs + 15) / 16;
-    for (int i = thread; i < BLOCK_UNITS * chunks; i += GROUP_THREADS) {
-      const int unit = i / chunks, chunk = i % chunks;
-      const bool is_real = first_unit + unit < units && record + chunk / (bytes / 16) < end;
-      const i64 from = is_real ? ((i64)(first_unit + unit) * w.stride + record) * bytes + chunk * 16 : 0;
-      cp_async16(target + i * 16, source + from, is_real);
+    // A thread copies the same chunk of some units.
+    const int chunks = STEP * bytes / 16, units_at_once = GROUP_THREADS / chunks;
+    const int thread = threadIdx.x & (GROUP_THREADS - 1), chunk = thread % chunks, unit = thread / chunks;
+    const int first_unit = first_output / 16, units = min((w.outputs + 15) / 16 - first_unit, BLOCK_UNITS);
+    const i64 pitch = (i64)w.stride * bytes;
+    const bool is_inside = record + chunk / (bytes / 16) < end;
+    const u8* from = source + (first_unit + unit) * pitch + (i64)record * bytes + chunk * 16;
+    target += thread * 16;
+    if (unit >= BLOCK_UNITS) return;
+#pragma unroll
+    for (int i = 0; i < BLOCK_UNITS; i += units_at_once) {
+      cp_async16(target + i * chunks * 16, from + i * pitch, is_inside && unit + i < units);
     }
   }
 
