@@ -13,13 +13,13 @@ using InferenceServer.TestKit.TinyModel;
 namespace InferenceServer.Benchmarks.Step;
 
 /// <summary>
-/// Where the time of a decoding step goes, operation by operation: all sequences at one context, without adapters, with one for all and
-/// with one for each, in turn. Random weights; the shape's width with fewer layers where the whole would not fit a short run.
+/// Where the time of a step goes, operation by operation, in turn: a decoding step of sequences at one context without adapters, with one for all and
+/// with one for each, or a prompt without and with an adapter. Random weights; the shape's width with fewer layers where the whole would not fit a short run.
 /// </summary>
 internal static class StepBenchmark
 {
     public const string Usage =
-        "[--shape 110m|1.1b] [--layers N] [--weights bf16|int8|nf4|f32] [--rows N] [--context N] [--rank R] [--rounds N] [--output FILE]";
+        "[--shape 110m|1.1b] [--layers N] [--weights bf16|int8|nf4|f32] [--rows N] [--context N] [--prompt N] [--rank R] [--rounds N] [--output FILE]";
 
     private const int BlockSize = 16;
     private const int Vocabulary = 32_000;
@@ -28,7 +28,8 @@ internal static class StepBenchmark
     {
         bool isSmall = (CommandLine.Option(arguments, "--shape") ?? "110m") == "110m";
         int layers = CommandLine.Number(arguments, "--layers", isSmall ? 12 : 4);
-        int rows = CommandLine.Number(arguments, "--rows", 16);
+        int prompt = CommandLine.Number(arguments, "--prompt", 0);
+        int rows = prompt > 0 ? 1 : CommandLine.Number(arguments, "--rows", 16);
         int context = CommandLine.Number(arguments, "--context", 64);
         int rank = CommandLine.Number(arguments, "--rank", 16);
         int rounds = CommandLine.Number(arguments, "--rounds", 40);
@@ -45,9 +46,10 @@ internal static class StepBenchmark
         {
             shape.Write(folder.FullName);
             using TimedBackend backend = new(new CpuBackend(new CpuOptions()));
-            using TransformerModel model = TransformerModel.Load(folder.FullName, backend, new ModelLoadOptions { Weights = format });
+            ModelLoadOptions options = new() { Weights = format, MaxBatchTokens = Math.Max(rows, prompt), MaxSampledRows = rows };
+            using TransformerModel model = TransformerModel.Load(folder.FullName, backend, options);
             DeviceAdapter[] adapters = [.. Enumerable.Range(0, rows).Select(i => CreateAdapter(backend, model, rank, i))];
-            string report = Measure(backend, model, adapters, context, rounds, arguments);
+            string report = Measure(backend, model, adapters, context, prompt, rounds, arguments);
             Console.Write(report);
             if (CommandLine.Option(arguments, "--output") is { } output)
             {
@@ -65,17 +67,23 @@ internal static class StepBenchmark
         }
     }
 
-    private static string Measure(TimedBackend backend, TransformerModel model, DeviceAdapter[] adapters, int context, int rounds, string[] arguments)
+    private static string Measure(TimedBackend backend, TransformerModel model, DeviceAdapter[] adapters, int context, int prompt, int rounds, string[] arguments)
     {
         int rows = adapters.Length;
-        int blocks = (context + BlockSize - 1) / BlockSize;
+        int blocks = (Math.Max(context, prompt) + BlockSize - 1) / BlockSize;
         using KvCache cache = backend.CreateKvCache(model.KvShape(rows * blocks, BlockSize));
-        (string Name, StepInputs Step)[] cases =
-        [
-            ("base", Step(adapters, context, blocks, groups: 0)),
-            ("one adapter", Step(adapters, context, blocks, groups: 1)),
-            ("all distinct", Step(adapters, context, blocks, groups: rows)),
-        ];
+        (string Name, StepInputs Step)[] cases = prompt > 0
+            ?
+            [
+                ("base", Prompt(prompt, blocks, [])),
+                ("one adapter", Prompt(prompt, blocks, adapters)),
+            ]
+            :
+            [
+                ("base", Step(adapters, context, blocks, groups: 0)),
+                ("one adapter", Step(adapters, context, blocks, groups: 1)),
+                ("all distinct", Step(adapters, context, blocks, groups: rows)),
+            ];
         List<Dictionary<string, double>>[] samples = [.. cases.Select(_ => new List<Dictionary<string, double>>())];
         Sampler sampler = new(Vocabulary);
         float[] logits = new float[rows * Vocabulary];
@@ -103,7 +111,10 @@ internal static class StepBenchmark
             }
         }
 
-        return Report(backend, cases, samples, rows, context, loadBefore, arguments);
+        string work = prompt > 0
+            ? string.Create(CultureInfo.InvariantCulture, $"a prompt of {prompt}")
+            : string.Create(CultureInfo.InvariantCulture, $"{rows} sequences at context {context}");
+        return Report(backend, cases, samples, work, loadBefore, arguments);
     }
 
     private static StepInputs Step(DeviceAdapter[] adapters, int context, int blocks, int groups)
@@ -122,6 +133,19 @@ internal static class StepBenchmark
                 batch.BeginGroup(group * (rows / groups), rows / groups);
                 batch.AddEntry(adapters[group], 1);
             }
+        }
+
+        return step;
+    }
+
+    private static StepInputs Prompt(int tokens, int blocks, DeviceAdapter[] adapters)
+    {
+        StepInputs step = new(tokens, 1);
+        step.AddSampledRow(step.AddSequence([.. Enumerable.Range(0, tokens)], 0, [.. Enumerable.Range(0, blocks)]) + tokens - 1);
+        foreach (DeviceAdapter adapter in adapters)
+        {
+            step.Lora.BeginGroup(0, tokens);
+            step.Lora.AddEntry(adapter, 1);
         }
 
         return step;
@@ -146,16 +170,15 @@ internal static class StepBenchmark
         TimedBackend backend,
         (string Name, StepInputs Step)[] cases,
         List<Dictionary<string, double>>[] samples,
-        int rows,
-        int context,
+        string work,
         string loadBefore,
         string[] arguments)
     {
         StringBuilder text = new();
-        text.AppendLine("# A decoding step by operation").AppendLine();
+        text.AppendLine("# A step by operation").AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture, $"- {DateTime.UtcNow:yyyy-MM-dd HH:mm} UTC, {Machine.CpuModel()}, {Environment.ProcessorCount} cores");
         text.AppendLine(CultureInfo.InvariantCulture, $"- {backend.Description}");
-        text.AppendLine(CultureInfo.InvariantCulture, $"- {rows} sequences at context {context}; best / median us of {samples[0].Count} steps each, in turn");
+        text.AppendLine(CultureInfo.InvariantCulture, $"- {work}; best / median us of {samples[0].Count} steps each, in turn");
         text.AppendLine(CultureInfo.InvariantCulture, $"- load average {loadBefore} before, {Machine.LoadAverage()} after");
         text.AppendLine(CultureInfo.InvariantCulture, $"- `dotnet run -c Release --project tests/Benchmarks -- step {CommandLine.Join(arguments)}`");
         text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"| operation | {string.Join(" | ", cases.Select(item => item.Name))} |");
