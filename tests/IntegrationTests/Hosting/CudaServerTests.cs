@@ -1,4 +1,3 @@
-using InferenceServer.Client;
 using InferenceServer.IntegrationTests.Training;
 using InferenceServer.Protocol.V1;
 using InferenceServer.TestKit.Cuda;

@@ -14,6 +14,8 @@ internal sealed class GpuResults
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
+    private static readonly JsonSerializerOptions s_indented = new(s_json) { WriteIndented = true };
+
     private readonly string _folder;
 
     public GpuResults(string folder)
@@ -63,7 +65,7 @@ internal sealed class GpuResults
         IReadOnlyList<GpuBar> bars = GpuBars.Of(results);
         string report = GpuReport.Write(results, bars);
         File.WriteAllText(Path.Combine(_folder, "gpu.md"), report);
-        File.WriteAllText(Path.Combine(_folder, "gpu.json"), JsonSerializer.Serialize(new { bars, results }, new JsonSerializerOptions(s_json) { WriteIndented = true }));
+        File.WriteAllText(Path.Combine(_folder, "gpu.json"), JsonSerializer.Serialize(new { bars, results }, s_indented));
         File.WriteAllText(Path.Combine(_folder, "gpu.svg"), GpuReport.Draw(bars));
         return report;
     }
