@@ -14,7 +14,7 @@ namespace InferenceServer.Cuda.Kernels;
 internal sealed class DecodeAttention
 {
     /// <summary>CHUNK of chunks.cuh.</summary>
-    private const int ChunkKeys = 256;
+    private const int ChunkKeys = 128;
 
     /// <summary>Query heads that a block takes: LINES of DecodeAttention.cu, HEADS of PlainAttention.cu.</summary>
     private const int HeadsPerBlock = 8;
@@ -24,6 +24,9 @@ internal sealed class DecodeAttention
     /// several chunks.
     /// </summary>
     private const int BlocksPerMultiprocessor = 24;
+
+    /// <summary>But so many a row and kv head, where it has the chunks: one long sequence among short ones must not wait for a few blocks.</summary>
+    private const int MinBlocksPerHead = 16;
 
     /// <summary>Rows go in as many launches as keep the chunks' results below this.</summary>
     private const long MaxPartialBytes = 64 << 20;
@@ -40,8 +43,8 @@ internal sealed class DecodeAttention
         KernelModule decode = context.Library["DecodeAttention.cu"];
         _decode = [decode.Function("decode_attention_64", 128), decode.Function("decode_attention_128", 128), decode.Function("decode_attention_256", 128)];
         KernelModule plain = context.Library["PlainAttention.cu"];
-        _plainBf16 = plain.Function("plain_attention_bf16", 256);
-        _plainF32 = plain.Function("plain_attention_f32", 256);
+        _plainBf16 = plain.Function("plain_attention_bf16", ChunkKeys);
+        _plainF32 = plain.Function("plain_attention_f32", ChunkKeys);
         _join = context.Library["JoinChunks.cu"].Function("join_chunks", 256);
     }
 
@@ -98,7 +101,7 @@ internal sealed class DecodeAttention
         StepTables step = _context.Step;
         AttentionParameters parameters = call.Parameters;
         int heads = parameters.KvHeads * Grid.Cover(call.HeadsPerKv, HeadsPerBlock);
-        int enough = Grid.Cover((long)BlocksPerMultiprocessor * _context.Device.Multiprocessors, heads * count);
+        int enough = Math.Max(MinBlocksPerHead, Grid.Cover((long)BlocksPerMultiprocessor * _context.Device.Multiprocessors, heads * count));
         _context.Queue.Launch(
             ChunkKernel(call),
             new Grid(Math.Min(slots, (int)BitOperations.RoundUpToPowerOf2((uint)enough)), heads, count),

@@ -4,6 +4,7 @@
 #include "chunks.cuh"
 
 #define HEADS 8
+#define THREADS CHUNK
 
 // 16 bytes as floats.
 __device__ __forceinline__ void unpack(uint4 piece, float (&v)[4]) {
@@ -30,7 +31,7 @@ __device__ __forceinline__ void attend(
   constexpr int PIECE = 16 / sizeof(T);
   SHARED_ARRAY(i64, places, CHUNK);
   SHARED_ARRAY(float, weights, HEADS * CHUNK);
-  SHARED_ARRAY(float, totals, HEADS * 256);
+  SHARED_ARRAY(float, totals, HEADS * THREADS);
   SHARED_ARRAY(float, largest, HEADS);
   SHARED_ARRAY(float, sums, HEADS);
   const int index = first_index + blockIdx.z;
@@ -72,9 +73,8 @@ __device__ __forceinline__ void attend(
     for (int h = 0; h < HEADS; h++) weights[h * CHUNK + threadIdx.x] = seen ? scaled(scores[h], scale, soft_cap) : -INF;
     __syncthreads();
 
-    const int head = threadIdx.x >> 5;
     const int lane = threadIdx.x & 31;
-    if (head < heads) {
+    for (int head = threadIdx.x >> 5; head < heads; head += THREADS / 32) {
       float* own = weights + head * CHUNK;
       float most = -INF;
       for (int i = lane; i < CHUNK; i += 32) most = fmaxf(most, own[i]);
@@ -96,10 +96,10 @@ __device__ __forceinline__ void attend(
     // Where D leaves threads over, several share an element: thread s of them adds keys s, s + sharers, ...
     const int from = max(0, chunks.first_key - start);
     const int to = min(CHUNK, chunks.last_key - start + 1);
-    const int width = min(head_size, 256);
-    const int sharers = 256 / width;
+    const int width = min(head_size, THREADS);
+    const int sharers = THREADS / width;
     const int share = threadIdx.x / width;
-    for (int base = 0; base < head_size; base += 256) {
+    for (int base = 0; base < head_size; base += THREADS) {
       const int element = base + (int)threadIdx.x - share * width;
       const bool active = share < sharers && element < head_size;
       float total[HEADS];
@@ -115,14 +115,14 @@ __device__ __forceinline__ void attend(
           }
         }
 #pragma unroll
-        for (int h = 0; h < HEADS; h++) totals[h * 256 + threadIdx.x] = total[h];
+        for (int h = 0; h < HEADS; h++) totals[h * THREADS + threadIdx.x] = total[h];
       }
-      // Also the end of reading the weights, which the next chunk writes over. Beyond 256 elements nobody shares.
+      // Also the end of reading the weights, which the next chunk writes over. Beyond that many elements nobody shares.
       __syncthreads();
       if (active && share == 0) {
         for (int h = 0; h < heads; h++) {
           float value = 0.f;
-          for (int s = 0; s < sharers; s++) value += totals[h * 256 + s * width + threadIdx.x];
+          for (int s = 0; s < sharers; s++) value += totals[h * THREADS + s * width + threadIdx.x];
           const int query_head = kv_head * heads_per_kv + first_head + h;
           if (slots == 1) {
             y[(i64)row * y_stride + query_head * head_size + element] = value / sums[h];
@@ -151,5 +151,5 @@ __device__ __forceinline__ void attend(
   q, q_stride, layer, picked, first_index, positions, row_sequences, sequences, blocks, kv_heads, heads_per_kv, head_size, head_stride, \
       block_size, scale, soft_cap, window, slots, partials, y, y_stride, rows_pointer, rows
 
-extern "C" __global__ void __launch_bounds__(256) plain_attention_f32(PARAMETERS(float)) { attend(ARGUMENTS); }
-extern "C" __global__ void __launch_bounds__(256) plain_attention_bf16(PARAMETERS(bf16)) { attend(ARGUMENTS); }
+extern "C" __global__ void __launch_bounds__(THREADS) plain_attention_f32(PARAMETERS(float)) { attend(ARGUMENTS); }
+extern "C" __global__ void __launch_bounds__(THREADS) plain_attention_bf16(PARAMETERS(bf16)) { attend(ARGUMENTS); }

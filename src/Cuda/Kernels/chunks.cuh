@@ -5,7 +5,9 @@
 #pragma once
 #include "paged.cuh"
 
-#define CHUNK 256
+// Short enough that a warp of DecodeAttention.cu comes to its end after two reads, long enough that what is kept of a chunk, D + 2 numbers a
+// query head, is little beside its keys and values.
+#define CHUNK 128
 #define LOG2E 1.4426950408889634f
 
 // The chunks that a row sees: slots 0 .. count-1 are chunks first .. first + count - 1.

@@ -39,6 +39,29 @@ public abstract class AttentionConformance : BackendConformance
     }
 
     [Theory]
+    [InlineData(16)]
+    [InlineData(128)]
+    [InlineData(200)]
+    [InlineData(288)]
+    public void A_few_rows_behind_many_keys_are_the_reference(int headSize)
+    {
+        const int Cached = 2090;
+        const int Rows = 15;
+
+        // A small scale: many keys count, and the errors of long products little.
+        AttentionParameters parameters = new(2, 1, headSize, 0.5f / MathF.Sqrt(headSize), 0, 0);
+        AttentionSequence sequence = AttentionSequence.Random(parameters, Cached + Rows, 7);
+        int[] blocks = [.. Enumerable.Range(0, 132)];
+        using KvCache cache = Backend.CreateKvCache(new KvCacheShape(1, blocks.Length, 16, 1, headSize, Backend.KeyValueFormat));
+        sequence.Store(Backend, cache, Cached, blocks);
+
+        float[] y = AttentionSequence.AttendStep(Backend, cache, parameters, new StepInputs(Rows, 1), [(sequence, Cached, Rows, blocks)]);
+
+        AttentionSequence last = sequence with { Q = sequence.Q.Slice(Cached, Rows) };
+        Closeness.AssertClose(last.Reference(parameters, Backend.KeyValueFormat), y, Tolerance, "attention");
+    }
+
+    [Theory]
     [InlineData(0, 0f)]
     [InlineData(100, 0f)]
     [InlineData(0, 20f)]
