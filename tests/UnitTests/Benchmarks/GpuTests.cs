@@ -20,25 +20,22 @@ public sealed class GpuTests : IDisposable
     [InlineData("llama-3-8b", 8_030_261_248)]
     public void Shapes_have_the_parameters_of_the_published_models(string name, long parameters)
     {
-        ModelDimensions shape = ModelDimensions.Named(name);
-
-        long norms = ((2L * shape.Layers) + 1) * shape.Hidden;
-        long biases = shape.Type == "qwen2" ? shape.Layers * ((long)shape.Hidden + (2 * shape.KvHeads * shape.HeadSize)) : 0;
-        long embedding = shape.IsTied ? 0 : (long)shape.Vocabulary * shape.Hidden;
-        Assert.Equal(parameters, shape.MultipliedParameters + embedding + norms + biases);
+        Assert.Equal(parameters, Parameters(ModelDimensions.Named(name)));
     }
 
-    [Fact]
-    public void A_model_that_was_made_loads_and_has_its_parameters()
+    [Theory]
+    [InlineData("llama", false)]
+    [InlineData("qwen2", true)]
+    public void A_model_that_was_made_loads_and_has_its_parameters(string type, bool isTied)
     {
-        ModelDimensions shape = ModelDimensions.Named("tiny");
+        ModelDimensions shape = ModelDimensions.Named("tiny") with { Type = type, IsTied = isTied };
         string folder = Path.Combine(_folder.FullName, "model");
 
         ModelFolder.Write(shape, folder);
 
         using CpuBackend backend = new(new CpuOptions { ThreadCount = 1 });
         using TransformerModel model = TransformerModel.Load(folder, backend, new ModelLoadOptions { MaxBatchTokens = 4, MaxSampledRows = 1 });
-        Assert.Equal(shape.MultipliedParameters + ((long)shape.Vocabulary * shape.Hidden) + (((2L * shape.Layers) + 1) * shape.Hidden), model.ParameterCount);
+        Assert.Equal(Parameters(shape), model.ParameterCount);
     }
 
     [Fact]
@@ -135,6 +132,14 @@ public sealed class GpuTests : IDisposable
         // Rounds of (2 * 3, 4) and (2 * 6, 5).
         Assert.Equal(((6.0 / 4) + (12.0 / 5)) / 2, ways.Ratio("a", "b"), precision: 9);
         Assert.Equal(12, ways.Best("a"));
+    }
+
+    private static long Parameters(ModelDimensions shape)
+    {
+        long norms = ((2L * shape.Layers) + 1) * shape.Hidden;
+        long biases = shape.Type == "qwen2" ? shape.Layers * ((long)shape.Hidden + (2 * shape.KvHeads * shape.HeadSize)) : 0;
+        long embedding = shape.IsTied ? 0 : (long)shape.Vocabulary * shape.Hidden;
+        return shape.MultipliedParameters + embedding + norms + biases;
     }
 
     private static GpuResult Result(string stage, string subject, string what, double value, string unit = "tokens/s") => new()
