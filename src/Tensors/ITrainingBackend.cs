@@ -149,8 +149,8 @@ public interface ITrainingBackend : IDisposable
     /// <summary><c>y[t, i] = sum over block i of x[t, h] * z[t, h]</c>; through <see cref="ScaleBlocks"/> to its factors.</summary>
     void BlockProducts(TensorView x, TensorView z, ReadOnlySpan<int> sizes, TensorView y);
 
-    /// <summary>Sum of the squares of all elements.</summary>
-    double SumOfSquares(TensorView x);
+    /// <summary>Sum of the squares of all elements of some matrices; asked for together, they are one wait for a device.</summary>
+    double SumOfSquares(ReadOnlySpan<TensorView> x);
 
     /// <summary>
     /// <c>norms[o] = |W[first + o] + factor B[o] A|</c>, the length of each row of a module's adapted weight (DoRA).

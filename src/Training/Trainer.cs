@@ -171,8 +171,7 @@ public sealed partial class Trainer : IDisposable
     /// <summary>Changes the parameters by the gradients just computed.</summary>
     public TrainingStep ApplyGradients()
     {
-        double square = TrainedParameters.Sum(parameter => _operations.SumOfSquares(parameter.Gradient));
-        double norm = Math.Sqrt(square);
+        double norm = Math.Sqrt(_operations.SumOfSquares([.. TrainedParameters.Select(parameter => parameter.Gradient)]));
         if (!double.IsFinite(norm))
         {
             throw new TrainingFailedException($"the gradients of step {_stepCount + 1} have the length {norm}");

@@ -360,16 +360,22 @@ internal sealed unsafe partial class CpuTrainingBackend<TSimd, TVector> : ITrain
         KeepAlive(x, y);
     }
 
-    public double SumOfSquares(TensorView x)
+    public double SumOfSquares(ReadOnlySpan<TensorView> x)
     {
-        double sum = 0;
-        foreach (float square in _squares.Run(new Rows(x), x.Rows, x.Columns))
+        double total = 0;
+        foreach (TensorView part in x)
         {
-            sum += square;
+            double sum = 0;
+            foreach (float square in _squares.Run(new Rows(part), part.Rows, part.Columns))
+            {
+                sum += square;
+            }
+
+            GC.KeepAlive(part.Buffer);
+            total += sum;
         }
 
-        GC.KeepAlive(x.Buffer);
-        return sum;
+        return total;
     }
 
     public void AdaptedRowNorms(WeightMatrix weight, int firstRow, TensorView a, TensorView b, float factor, TensorView norms)

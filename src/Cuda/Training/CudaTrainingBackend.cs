@@ -228,7 +228,7 @@ internal sealed class CudaTrainingBackend : ITrainingBackend
         _gates.BlockProducts(x, z, sizes, y);
     }
 
-    public double SumOfSquares(TensorView x) => _totals.Squares(x);
+    public double SumOfSquares(ReadOnlySpan<TensorView> x) => _totals.Squares(x);
 
     public void AdaptedRowNorms(WeightMatrix weight, int firstRow, TensorView a, TensorView b, float factor, TensorView norms)
     {

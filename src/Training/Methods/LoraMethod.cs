@@ -44,7 +44,7 @@ internal sealed class LoraMethod : ModuleMethod
         {
             TensorView change = tape.Take(y.Rows, y.Columns);
             operations.MultiplyTransposed(Scale, inner, B.Value, change, add: false);
-            meter.Add(operations.SumOfSquares(change), change.Rows);
+            meter.Add(operations.SumOfSquares([change]), change.Rows);
         }
 
         operations.MultiplyTransposed(Scale, inner, B.Value, y, add: true);

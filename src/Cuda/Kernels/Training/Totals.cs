@@ -27,18 +27,30 @@ internal sealed unsafe class Totals : IDisposable
         _lengths = module.Function("row_lengths", Threads);
     }
 
-    /// <summary>Sum of all squares.</summary>
-    public double Squares(TensorView x)
+    /// <summary>Sum of all squares; waits for the device once.</summary>
+    public double Squares(ReadOnlySpan<TensorView> x)
     {
-        ElementGrid grid = ElementGrid.Over(x, x);
-        if (grid.Grid.IsEmpty)
+        int count = 0;
+        foreach (TensorView part in x)
+        {
+            count = checked(count + ElementGrid.Over(part, part).Grid.X);
+        }
+
+        if (count == 0)
         {
             return 0;
         }
 
-        ulong partial = _context.Scratch.Take("squares", (long)grid.Grid.X * sizeof(double));
-        _context.Queue.Launch(_squares, grid.Grid, CudaBuffer.AddressOf(x), x.RowStride, partial, (ulong)grid.Columns, grid.Pieces);
-        return Read(partial, grid.Grid.X);
+        ulong partial = _context.Scratch.Take("squares", (long)count * sizeof(double));
+        ulong next = partial;
+        foreach (TensorView part in x)
+        {
+            ElementGrid grid = ElementGrid.Over(part, part);
+            _context.Queue.Launch(_squares, grid.Grid, CudaBuffer.AddressOf(part), part.RowStride, next, (ulong)grid.Columns, grid.Pieces);
+            next += (ulong)grid.Grid.X * sizeof(double);
+        }
+
+        return Read(partial, count);
     }
 
     /// <summary>Sum of doubles on the device.</summary>

@@ -50,7 +50,7 @@ public sealed class TrainingScheduleTests
         training.LayerNormBackward(q.View, weight, 1e-5f, dy.View, dq.View, sums.View, sums.View);
         training.ScatterRows(dq.View, tokens, table.View);
         double loss = training.CrossEntropy(logits.View, tokens, 1f, logits.View);
-        double length = training.SumOfSquares(dq.View);
+        double length = training.SumOfSquares([dq.View]);
 
         return [.. dq.Read(), .. dk.Read(), .. dv.Read(), .. dw.Read(), .. sums.Read(), .. table.Read(), .. logits.Read(), (float)loss, (float)length];
     }

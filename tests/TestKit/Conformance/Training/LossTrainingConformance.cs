@@ -62,7 +62,8 @@ public abstract class LossTrainingConformance : TrainingConformance
         using GuardedTensor none = new(Backend, 0, 5);
 
         Assert.Equal(0, Training.CrossEntropy(none.View, [], 1f, none.View));
-        Assert.Equal(0, Training.SumOfSquares(none.View));
+        Assert.Equal(0, Training.SumOfSquares([none.View]));
+        Assert.Equal(0, Training.SumOfSquares([]));
     }
 
     [Theory]
@@ -76,7 +77,10 @@ public abstract class LossTrainingConformance : TrainingConformance
         using DeviceBuffer dense = Upload(Backend, x.Values);
         double expected = x.Values.Sum(value => (double)value * value);
 
-        Assert.Equal(1, Training.SumOfSquares(input.View) / expected, 1e-6);
-        Assert.Equal(1, Training.SumOfSquares(new TensorView(dense, rows, columns)) / expected, 1e-6);
+        TensorView flat = new(dense, rows, columns);
+        using GuardedTensor none = new(Backend, 0, columns);
+        Assert.Equal(1, Training.SumOfSquares([input.View]) / expected, 1e-6);
+        Assert.Equal(1, Training.SumOfSquares([flat]) / expected, 1e-6);
+        Assert.Equal(2, Training.SumOfSquares([flat, none.View, input.View]) / expected, 1e-6);
     }
 }
