@@ -61,4 +61,18 @@ public sealed class CudaTrainingTests(ITestOutputHelper output) : IDisposable
 
         static RunBench Bench() => new(Lora, OptimizerKind.AdamW, create: () => TrainingMachines.Cuda(CudaProducts.Auto));
     }
+
+    [StandInFact]
+    public void A_step_brings_back_its_losses_and_its_gradient_s_length_only_and_takes_no_memory()
+    {
+        using RunBench bench = new(Lora, create: () => TrainingMachines.Cuda(CudaProducts.Auto));
+        bench.Train(2);
+        StandIn.ResetCounters();
+
+        bench.Train(1);
+
+        StandInCounters counters = StandIn.Counters;
+        Assert.Equal(3, counters.CopiesDown);
+        Assert.Equal(0, counters.Allocations);
+    }
 }
