@@ -17,15 +17,16 @@ internal sealed class GemmProducts : IDisposable
     private readonly KernelContext _context;
     private readonly NarrowRows _narrow;
     private readonly UnpackRows _unpack;
-    private readonly LtProducts _products;
-
     public GemmProducts(KernelContext context)
     {
         _context = context;
         _narrow = new NarrowRows(context);
         _unpack = new UnpackRows(context);
-        _products = new LtProducts(context);
+        Plain = new LtProducts(context);
     }
+
+    /// <summary>Products of plain matrices.</summary>
+    public LtProducts Plain { get; }
 
     /// <summary><c>y = x w^T</c>.</summary>
     public void Multiply(TensorView x, CudaWeightMatrix weight, TensorView y)
@@ -34,7 +35,7 @@ internal sealed class GemmProducts : IDisposable
         for (int first = 0; first < weight.Rows;)
         {
             LtMatrix piece = Piece(weight, first);
-            _products.Run(1f, input, piece with { IsTransposed = true }, LtMatrix.Of(y.SliceColumns(first, piece.Rows)), add: false);
+            Plain.Run(1f, input, piece with { IsTransposed = true }, LtMatrix.Of(y.SliceColumns(first, piece.Rows)), add: false);
             first += piece.Rows;
         }
     }
@@ -48,12 +49,12 @@ internal sealed class GemmProducts : IDisposable
             LtMatrix piece = Piece(weight, first);
             long offset = first * (gradient.IsBFloat16 ? sizeof(ushort) : (long)sizeof(float));
             LtMatrix part = gradient with { Address = gradient.Address + (ulong)offset, Columns = piece.Rows };
-            _products.Run(1f, part, piece, LtMatrix.Of(dx), add: true);
+            Plain.Run(1f, part, piece, LtMatrix.Of(dx), add: true);
             first += piece.Rows;
         }
     }
 
-    public void Dispose() => _products.Dispose();
+    public void Dispose() => Plain.Dispose();
 
     /// <summary>Activations in the type that the weights are multiplied in.</summary>
     private LtMatrix Factor(TensorView x, WeightFormat format)

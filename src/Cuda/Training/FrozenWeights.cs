@@ -21,8 +21,6 @@ internal sealed class FrozenWeights
 
     private readonly KernelContext _context;
     private readonly UnpackWeights _unpack;
-    private readonly UnpackRows _unpackNarrow;
-    private readonly NarrowRows _narrow;
     private readonly TrainingProducts _products;
     private readonly Totals _totals;
 
@@ -30,8 +28,6 @@ internal sealed class FrozenWeights
     {
         _context = context;
         _unpack = new UnpackWeights(context);
-        _unpackNarrow = new UnpackRows(context);
-        _narrow = new NarrowRows(context);
         _products = products;
         _totals = totals;
     }
@@ -41,11 +37,11 @@ internal sealed class FrozenWeights
     {
         if (weight.Format != WeightFormat.F32 && !_products.IsExact)
         {
-            AddNarrowGradient(dy, weight, dx);
+            _products.WithWeights.AddGradient(dy, weight, dx);
             return;
         }
 
-        int most = PieceRows(weight.Columns, sizeof(float));
+        int most = PieceRows(weight.Columns);
         for (int first = 0; first < weight.Rows; first += most)
         {
             int rows = Math.Min(most, weight.Rows - first);
@@ -59,7 +55,7 @@ internal sealed class FrozenWeights
     /// <summary><c>norms[o] = |W[firstRow + o] + factor b[o] a|</c>.</summary>
     public void AdaptedRowNorms(CudaWeightMatrix weight, int firstRow, TensorView a, TensorView b, float factor, TensorView norms)
     {
-        int most = PieceRows(weight.Columns, sizeof(float));
+        int most = PieceRows(weight.Columns);
         for (int first = 0; first < b.Rows; first += most)
         {
             int rows = Math.Min(most, b.Rows - first);
@@ -69,39 +65,8 @@ internal sealed class FrozenWeights
         }
     }
 
-    private static int PieceRows(int columns, int elementBytes) =>
-        (int)Math.Clamp(PieceBytes / ((long)columns * elementBytes) / PieceStep * PieceStep, PieceStep, MostPieceRows);
-
-    private void AddNarrowGradient(TensorView dy, CudaWeightMatrix weight, TensorView dx)
-    {
-        int stride = Padded(dy.Columns);
-        ulong gradient = _context.Scratch.Take("gradient in bf16", (long)dy.Rows * stride * sizeof(ushort));
-        _narrow.Run(dy, gradient, stride);
-        LtMatrix narrow = new(gradient, dy.Rows, dy.Columns, stride, IsBFloat16: true);
-        if (weight.Format == WeightFormat.BF16)
-        {
-            LtMatrix stored = new(weight.Address, weight.Rows, weight.Columns, weight.Layout.Stride, IsBFloat16: true);
-            _products.Gemm.Run(1f, narrow, stored, LtMatrix.Of(dx), add: true);
-            return;
-        }
-
-        int weightStride = Padded(weight.Columns);
-        int most = PieceRows(weightStride, sizeof(ushort));
-        ulong unpacked = _context.Scratch.Take("weights in bf16", (long)Math.Min(most, weight.Rows) * weightStride * sizeof(ushort));
-        for (int first = 0; first < weight.Rows; first += most)
-        {
-            int rows = Math.Min(most, weight.Rows - first);
-            _unpackNarrow.Run(weight, first, rows, unpacked, weightStride);
-            _products.Gemm.Run(
-                1f,
-                narrow with { Address = gradient + ((ulong)first * sizeof(ushort)), Columns = rows },
-                new LtMatrix(unpacked, rows, weight.Columns, weightStride, IsBFloat16: true),
-                LtMatrix.Of(dx),
-                add: true);
-        }
-    }
-
-    private static int Padded(int columns) => (columns + 7) & ~7;
+    private static int PieceRows(int columns) =>
+        (int)Math.Clamp(PieceBytes / ((long)columns * sizeof(float)) / PieceStep * PieceStep, PieceStep, MostPieceRows);
 
     private LtMatrix Unpacked(CudaWeightMatrix weight, int first, int rows)
     {

@@ -20,14 +20,14 @@ internal sealed class TrainingProducts : IDisposable
     {
         _own = new FloatProducts(context);
         IsExact = context.Machine.Options.Products == CudaProducts.Exact;
-        Gemm = new LtProducts(context);
+        WithWeights = new GemmProducts(context);
     }
 
     /// <summary>Whether only own kernels are to be taken.</summary>
     public bool IsExact { get; }
 
-    /// <summary>cuBLASLt.</summary>
-    public LtProducts Gemm { get; }
+    /// <summary>cuBLASLt, with weights of any format.</summary>
+    public GemmProducts WithWeights { get; }
 
     /// <summary><c>y = factor op(a) op(b)</c>, or added to y.</summary>
     public void Run(float factor, LtMatrix a, LtMatrix b, TensorView y, bool add) => Run(factor, a, b, LtMatrix.Of(y), add);
@@ -38,7 +38,7 @@ internal sealed class TrainingProducts : IDisposable
         int depth = a.IsTransposed ? a.Rows : a.Columns;
         if (!IsExact && y.Rows >= LongSide && y.Columns >= LongSide && depth >= LongSide)
         {
-            Gemm.Run(factor, a, b, y, add);
+            WithWeights.Plain.Run(factor, a, b, y, add);
         }
         else
         {
@@ -46,5 +46,5 @@ internal sealed class TrainingProducts : IDisposable
         }
     }
 
-    public void Dispose() => Gemm.Dispose();
+    public void Dispose() => WithWeights.Dispose();
 }
