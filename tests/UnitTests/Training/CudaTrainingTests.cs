@@ -1,4 +1,5 @@
 using InferenceServer.Cuda;
+using InferenceServer.Tensors;
 using InferenceServer.TestKit;
 using InferenceServer.TestKit.Cuda;
 using InferenceServer.Training.Checkpoints;
@@ -39,6 +40,21 @@ public sealed class CudaTrainingTests(ITestOutputHelper output) : IDisposable
         double[] losses = device.Train(2);
 
         Assert.All(expected.Zip(losses), pair => Assert.Equal(pair.First, pair.Second, 1e-5));
+    }
+
+    [StandInTheory]
+    [InlineData(WeightFormat.BF16)]
+    [InlineData(WeightFormat.NF4)]
+    public void A_base_of_few_bits_is_trained_as_the_processor_does_within_what_rounding_does(WeightFormat weights)
+    {
+        using RunBench processor = new(Lora, weights: weights);
+        using RunBench device = new(Lora, create: () => TrainingMachines.Cuda(CudaProducts.Auto, WeightFormat.BF16), weights: weights);
+
+        double[] expected = processor.Train(2);
+        double[] losses = device.Train(2);
+
+        // Inputs, weights of 4 bits, keys and values are rounded to 8 bits, 2^-9 each and most of it levelled out: a thousandth.
+        Assert.All(expected.Zip(losses), pair => Assert.Equal(1, pair.Second / pair.First, 1e-3));
     }
 
     [StandInFact]

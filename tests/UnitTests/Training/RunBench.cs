@@ -21,15 +21,17 @@ internal sealed class RunBench : IDisposable
     /// <param name="optimizer">Which optimiser.</param>
     /// <param name="learningRate">Its rate.</param>
     /// <param name="create">Makes the machine; null for the processor.</param>
+    /// <param name="weights">How the base is kept.</param>
     public RunBench(
         string? config,
         OptimizerKind optimizer = OptimizerKind.AdamW,
         double learningRate = 5e-3,
-        Func<(IComputeBackend Backend, ITrainingBackend Operations)>? create = null)
+        Func<(IComputeBackend Backend, ITrainingBackend Operations)>? create = null,
+        WeightFormat weights = WeightFormat.F32)
     {
         (Backend, _operations) = (create ?? TrainingMachines.Cpu)();
         Model = TransformerModel.Load(
-            s_base, Backend, new ModelLoadOptions { Weights = WeightFormat.F32, MaxBatchTokens = 64, MaxSampledRows = 64 });
+            s_base, Backend, new ModelLoadOptions { Weights = weights, MaxBatchTokens = 64, MaxSampledRows = 64 });
         TrainingOptions options = new()
         {
             LearningRate = learningRate,

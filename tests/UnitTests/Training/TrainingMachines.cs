@@ -19,10 +19,10 @@ internal static class TrainingMachines
 
     /// <summary>The CUDA backend on the stand-in.</summary>
     /// <param name="products">How products are formed.</param>
-    public static (IComputeBackend Backend, ITrainingBackend Operations) Cuda(CudaProducts products)
+    /// <param name="keyValues">How the forward keeps keys and values; f32 rounds nothing.</param>
+    public static (IComputeBackend Backend, ITrainingBackend Operations) Cuda(CudaProducts products, WeightFormat keyValues = WeightFormat.F32)
     {
-        // What is served is held against what was trained to five digits: the cache may not round.
-        CudaOptions options = new() { LibraryPath = StandIn.Folder, Products = products, KeyValues = WeightFormat.F32 };
+        CudaOptions options = new() { LibraryPath = StandIn.Folder, Products = products, KeyValues = keyValues };
         return CudaBackend.TryCreate(options, out CudaBackend? backend, out string reason)
             ? (backend, CudaTraining.Create(backend))
             : throw new InvalidOperationException($"the stand-in has no device: {reason}");

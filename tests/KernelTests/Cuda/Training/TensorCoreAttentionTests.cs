@@ -23,6 +23,7 @@ public sealed class TensorCoreAttentionTests
     [InlineData(2, 2, 64, 70, 0f)]
     [InlineData(1, 1, 128, 20, 3f)]
     [InlineData(1, 1, 96, 0, 0f)]
+    [InlineData(1, 1, 256, 0, 0f)]
     public void Gradients_are_those_of_rounded_queries_keys_and_values(int heads, int kvHeads, int headSize, int window, float softCap)
     {
         AttentionParameters parameters = new(heads, kvHeads, headSize, 1 / MathF.Sqrt(headSize), softCap, window);
