@@ -28,7 +28,6 @@ API void standin_reset()
     }
 
     fibers::set_os_threads(1);
-    fibers::omit_site("");
 }
 
 API void standin_set_schedule(int schedule)

@@ -44,7 +44,23 @@ void fiber_main()
 int pick(unsigned lanes, bool backward) { return backward ? 31 - __builtin_clz(lanes) : __builtin_ctz(lanes); }
 }
 
-void Block::wait() { standin_switch(&me()->stackPointer, schedulerStack); }
+// Goes on with the warp's next lane where one is ready, as the scheduler's sweep would, and with the scheduler otherwise.
+void Block::wait()
+{
+    Fiber* self = me();
+    const unsigned behind = isBackward ? (1u << self->lane) - 1 : ~((2u << self->lane) - 1);
+    const unsigned left = warps[self->warp].ready & behind;
+    if (!left || schedule == Schedule::Shuffled || self->state == State::Ended)
+    {
+        standin_switch(&self->stackPointer, schedulerStack);
+        return;
+    }
+
+    Fiber* next = &fibers[size_t(self->warp * 32 + pick(left, isBackward))];
+    prepare(*next);
+    shim::current = next;
+    standin_switch(&self->stackPointer, next->stackPointer);
+}
 
 // Takes the running fiber out for good; it no longer counts at barriers and warp operations.
 void Block::end_current(const std::string& cause)
@@ -149,6 +165,7 @@ void Block::run(shim::Invoker k, void** a, const shim::Geometry& g, size_t dynam
     arguments = a;
     geometry = g;
     schedule = s;
+    isBackward = s == Schedule::Reverse || s == Schedule::GreedyBackward;
     random = Random(seed);
     running = this;
     begin();
@@ -193,35 +210,41 @@ char* Block::take_stack()
     return stack;
 }
 
-bool Block::run_lane(int warp, int lane)
+void Block::prepare(Fiber& fiber)
 {
-    Fiber& fiber = fibers[warp * 32 + lane];
     if (!fiber.stack)
     {
         fiber.stack = take_stack();
         fiber.stackPointer = first_stack_pointer(fiber.stack + StackBytes, &fiber_main);
     }
+}
 
-    shim::current = &fiber;
-    standin_switch(&schedulerStack, fiber.stackPointer);
+// Runs a lane, and lanes of its warp behind it, and returns the last.
+int Block::run_lane(int warp, int lane)
+{
+    Fiber& first = fibers[size_t(warp * 32 + lane)];
+    prepare(first);
+    shim::current = &first;
+    standin_switch(&schedulerStack, first.stackPointer);
+    const Fiber& last = *me();
     shim::current = nullptr;
-    if (fiber.state == State::Ended)
+    if (last.state == State::Ended)
     {
-        if (memcmp(fiber.stack, &Canary, sizeof Canary) != 0)
+        if (memcmp(last.stack, &Canary, sizeof Canary) != 0)
         {
-            memcpy(fiber.stack, &Canary, sizeof Canary);
+            memcpy(last.stack, &Canary, sizeof Canary);
             error = "used more than 64 KiB of stack";
         }
 
-        freeStacks.push_back(fiber.stack);
+        freeStacks.push_back(last.stack);
     }
 
     if (!error.empty())
     {
-        fail_with_place(error.c_str(), warp * 32 + lane);
+        fail_with_place(error.c_str(), warp * 32 + last.lane);
     }
 
-    return true;
+    return last.lane;
 }
 
 // Runs the warp's lanes once, each as far as it can; lanes that become ready behind the sweep run in the next one.
@@ -231,8 +254,8 @@ bool Block::sweep_warp(int index, bool backward)
     Warp& warp = warps[index];
     for (unsigned left = warp.ready; left;)
     {
-        const int lane = pick(left, backward);
-        ran |= run_lane(index, lane);
+        const int lane = run_lane(index, pick(left, backward));
+        ran = true;
         left = warp.ready & (backward ? (1u << lane) - 1 : ~((2u << lane) - 1));
     }
 
@@ -248,7 +271,6 @@ void Block::schedule_until_all_ended()
         order[i] = i;
     }
 
-    const bool backward = schedule == Schedule::Reverse || schedule == Schedule::GreedyBackward;
     while (alive > 0)
     {
         bool ran = false;
@@ -268,7 +290,8 @@ void Block::schedule_until_all_ended()
                     const int lane = int((i * odd + shift) & 31);
                     if (warps[w].ready >> lane & 1)
                     {
-                        ran |= run_lane(w, lane);
+                        run_lane(w, lane);
+                        ran = true;
                     }
                 }
             }
@@ -278,8 +301,8 @@ void Block::schedule_until_all_ended()
             const bool greedy = schedule == Schedule::GreedyForward || schedule == Schedule::GreedyBackward;
             for (int i = 0; i < count; i++)
             {
-                const int w = backward ? count - 1 - i : i;
-                while (warps[w].ready && sweep_warp(w, backward))
+                const int w = isBackward ? count - 1 - i : i;
+                while (warps[w].ready && sweep_warp(w, isBackward))
                 {
                     ran = true;
                     if (!greedy)

@@ -65,6 +65,7 @@ struct Block
     shim::Invoker kernel = nullptr;
     void** arguments = nullptr;
     Schedule schedule = Schedule::LaneOrder;
+    bool isBackward = false;
     Random random{1};
 
     int alive = 0, atBarrier = 0;
@@ -89,7 +90,8 @@ private:
     void begin();
     void schedule_until_all_ended();
     bool sweep_warp(int warp, bool backward);
-    bool run_lane(int warp, int lane);
+    int run_lane(int warp, int lane);
+    void prepare(Fiber& fiber);
     char* take_stack();
     void check_shared();
     [[noreturn]] void fail_with_place(const char* what, int thread);
