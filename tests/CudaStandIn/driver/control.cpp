@@ -1,5 +1,6 @@
 // What tests set and read; the C# side is tests/TestKit/Cuda/StandIn.cs.
 #include <cstring>
+#include "../fibers/faults.h"
 #include "../fibers/launch.h"
 #include "../fibers/sites.h"
 #include "state.h"
@@ -53,6 +54,12 @@ API void standin_set_threads(int count)
 {
     std::lock_guard lock(state().gate);
     fibers::set_os_threads(count);
+}
+
+API void standin_set_time_limit(int seconds)
+{
+    std::lock_guard lock(state().gate);
+    fibers::set_time_limit(seconds);
 }
 
 // The n-th call of a kind from now on (the next is 1) fails with the code; n = 0 takes that back.

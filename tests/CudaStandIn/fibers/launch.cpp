@@ -104,6 +104,7 @@ void launch(const KernelEntry& kernel, dim3 grid, dim3 size, size_t dynamicBytes
     auto work = [&]
     {
         static thread_local std::unique_ptr<Block> block = std::make_unique<Block>();
+        const TimedLaunch timed;
         try
         {
             for (uint64_t step; (step = next++) < count;)

@@ -58,6 +58,11 @@ public static unsafe class StandIn
     /// <summary>Blocks of one launch run on so many threads of the system; 1 at the start.</summary>
     public static void SetThreads(int count) => ((delegate* unmanaged<int, void>)Export("standin_set_threads"))(count);
 
+    /// <summary>
+    /// Ends a kernel that takes more processor time, 0 for none: for kernels that something was taken out of, which may go on for ever.
+    /// </summary>
+    public static void SetTimeLimit(int seconds) => ((delegate* unmanaged<int, void>)Export("standin_set_time_limit"))(seconds);
+
     /// <summary>Makes the n-th call of a kind from now on fail; 1 is the next.</summary>
     /// <param name="call">Which calls.</param>
     /// <param name="nth">Counted from 1; 0 takes it back.</param>
