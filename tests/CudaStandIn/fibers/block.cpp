@@ -3,7 +3,6 @@
 #include <stdexcept>
 #include <sys/mman.h>
 #include "context_switch.h"
-#include "guarded.h"
 
 thread_local shim::Thread* shim::current;
 
@@ -169,16 +168,11 @@ void Block::run(shim::Invoker k, void** a, const shim::Geometry& g, size_t dynam
     random = Random(seed);
     running = this;
     begin();
-    for (SharedArray& array : shared)
-    {
-        free_guarded(array.memory);
-    }
-
+    sharedMemory.clear();
     shared.clear();
     staticBytes = 0;
-    free_guarded(dynamicShared);
     dynamicBytes = dynamic;
-    dynamicShared = allocate_guarded(dynamic);
+    dynamicShared = sharedMemory.allocate(dynamic);
 
     schedule_until_all_ended();
     check_shared();
@@ -326,7 +320,7 @@ void Block::check_shared()
 {
     for (const SharedArray& array : shared)
     {
-        if (const long at = damage_of_guard(array.memory, array.bytes))
+        if (const long at = SharedMemory::damage_around(array.memory, array.bytes))
         {
             char text[200];
             snprintf(text, sizeof text, "wrote outside of the shared array '%s' of %zu bytes, at byte %ld", array.name, array.bytes, at < 0 ? at : at - 1);
@@ -334,7 +328,7 @@ void Block::check_shared()
         }
     }
 
-    if (const long at = damage_of_guard(dynamicShared, dynamicBytes))
+    if (const long at = SharedMemory::damage_around(dynamicShared, dynamicBytes))
     {
         char text[200];
         snprintf(text, sizeof text, "wrote outside of the %zu bytes of dynamic shared memory, at byte %ld", dynamicBytes, at < 0 ? at : at - 1);
@@ -359,12 +353,6 @@ void Block::fail_with_place(const char* what, int thread)
 
 Block::~Block()
 {
-    for (SharedArray& array : shared)
-    {
-        free_guarded(array.memory);
-    }
-
-    free_guarded(dynamicShared);
     for (char* slab : slabs)
     {
         munmap(slab, SlabLength * StackBytes);

@@ -7,6 +7,7 @@
 #include "../shim/threads.h"
 #include "../shim/warp.h"
 #include "../shim/registration.h"
+#include "guarded.h"
 #include "schedule.h"
 
 namespace fibers
@@ -70,6 +71,7 @@ struct Block
 
     int alive = 0, atBarrier = 0;
     int predicates = 0, predicatesOfLast = 0;           // of __syncthreads_count
+    SharedMemory sharedMemory;
     std::vector<SharedArray> shared;
     char* dynamicShared = nullptr;
     size_t dynamicBytes = 0, staticBytes = 0;

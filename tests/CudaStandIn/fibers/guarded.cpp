@@ -1,11 +1,15 @@
 #include "guarded.h"
-#include <cstdlib>
 #include <cstring>
+#include <stdexcept>
+#include <sys/mman.h>
 
 namespace fibers
 {
 namespace
 {
+constexpr size_t Reach = size_t(8) << 30;
+constexpr size_t Capacity = 1 << 20;        // 48 KiB static and 227 KiB dynamic, and a red zone for each array
+
 unsigned char red_byte(const char* at) { return reinterpret_cast<size_t>(at) & 1 ? 0xff : 0xa5; }
 }
 
@@ -37,24 +41,31 @@ bool is_red(const char* from, size_t bytes)
     return true;
 }
 
-char* allocate_guarded(size_t bytes)
+SharedMemory::SharedMemory()
 {
-    char* memory = static_cast<char*>(aligned_alloc(256, (bytes + 2 * RedZone + 255) / 256 * 256)) + RedZone;
+    void* mapping = mmap(nullptr, 2 * Reach + Capacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED || mprotect(static_cast<char*>(mapping) + Reach, Capacity, PROT_READ | PROT_WRITE) != 0)
+    {
+        throw std::runtime_error("no memory for shared arrays");
+    }
+
+    _mapping = static_cast<char*>(mapping);
+    _memory = _mapping + Reach;
+}
+
+SharedMemory::~SharedMemory() { munmap(_mapping, 2 * Reach + Capacity); }
+
+char* SharedMemory::allocate(size_t bytes)
+{
+    char* memory = _memory + _used + RedZone;
+    _used += (bytes + 2 * RedZone + 255) / 256 * 256;
     fill_red(memory - RedZone, RedZone);
     memset(memory, 0xff, bytes);
     fill_red(memory + bytes, RedZone);
     return memory;
 }
 
-void free_guarded(char* memory)
-{
-    if (memory)
-    {
-        free(memory - RedZone);
-    }
-}
-
-long damage_of_guard(const char* memory, size_t bytes)
+long SharedMemory::damage_around(const char* memory, size_t bytes)
 {
     if (is_red(memory - RedZone, RedZone) && is_red(memory + bytes, RedZone))
     {

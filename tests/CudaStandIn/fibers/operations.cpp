@@ -118,7 +118,7 @@ void* shim::shared_array(const void* key, size_t bytes, const char* name)
         fail("the shared array '%s' takes static shared memory over %zu bytes", name, fibers::MaxStaticShared);
     }
 
-    block.shared.push_back({key, name, fibers::allocate_guarded(bytes), bytes});
+    block.shared.push_back({key, name, block.sharedMemory.allocate(bytes), bytes});
     return block.shared.back().memory;
 }
 

@@ -13,6 +13,6 @@ void record_sites(bool on);
 // The noted places, one a line: "kernel file.cu:line:column what".
 const std::string& recorded_sites();
 
-// Takes the place written so out; an empty text puts all back.
+// Takes the place written so out, of every kernel with "*" for its name; an empty text puts all back.
 void omit_site(const std::string& site);
 }

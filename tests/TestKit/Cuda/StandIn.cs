@@ -86,7 +86,7 @@ public static unsafe class StandIn
         }
     }
 
-    /// <summary>Takes a place out of the kernels; empty puts it back.</summary>
+    /// <summary>Takes a place out of its kernel, or of all with "*" for the kernel's name; empty puts it back.</summary>
     public static void Omit(string site)
     {
         nint text = Marshal.StringToCoTaskMemUTF8(site);

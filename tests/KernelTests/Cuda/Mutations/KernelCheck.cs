@@ -12,15 +12,22 @@ internal sealed class KernelCheck
     private readonly Type _class;
     private readonly object?[] _arguments;
 
-    private KernelCheck(Type type, MethodInfo method, object?[] arguments)
+    private KernelCheck(Type type, MethodInfo method, object?[] arguments, int number)
     {
         _class = type;
         _method = method;
         _arguments = arguments;
+        Case = number;
     }
 
+    /// <summary>The test without its arguments.</summary>
+    public string Method => $"{_class.Name}.{_method.Name}";
+
+    /// <summary>Which of a theory's cases, from 0.</summary>
+    public int Case { get; }
+
     /// <summary>The test's name, with its arguments.</summary>
-    public string Name => $"{_class.Name}.{_method.Name}({string.Join(", ", _arguments)})";
+    public string Name => $"{Method}({string.Join(", ", _arguments)})";
 
     /// <summary>All tests on the stand-in in this assembly, but those of the stand-in itself. Who writes a test has registered it here.</summary>
     /// <param name="casesOfATheory">Of a theory the first so many.</param>
@@ -64,8 +71,8 @@ internal sealed class KernelCheck
     private static IEnumerable<KernelCheck> ChecksOf(Type type, MethodInfo method) => method.GetCustomAttribute<FactAttribute>() switch
     {
         null => [],
-        TheoryAttribute => method.GetCustomAttributes<DataAttribute>().SelectMany(data => data.GetData(method)).Select(row => new KernelCheck(type, method, row)),
-        _ => [new KernelCheck(type, method, [])],
+        TheoryAttribute => method.GetCustomAttributes<DataAttribute>().SelectMany(data => data.GetData(method)).Select((row, i) => new KernelCheck(type, method, row, i)),
+        _ => [new KernelCheck(type, method, [], 0)],
     };
 
     private static string FirstLine(Exception e) => $"{e.GetType().Name}: {e.Message.Split('\n')[0]}";

@@ -10,8 +10,8 @@ namespace InferenceServer.KernelTests.Cuda.Mutations;
 /// <summary>
 /// Every barrier, wait and marked condition of the kernels is needed by some test: without it the test fails under some order of threads. What is taken
 /// out is one place of one kernel at a time, in the running library, so that nothing is compiled anew. With <c>MUTATIONS=all</c> every place of
-/// every kernel is taken out and all tests are tried on it; without, a place that several kernels share counts once, and a theory's first two
-/// cases stand for it. The report is tests/CudaStandIn/obj/mutations.txt.
+/// every kernel is taken out and all tests are tried on it; without, a place is taken out of all kernels that share it, and a theory's first two
+/// cases are tried before its others. The report is tests/CudaStandIn/obj/mutations.txt.
 /// </summary>
 [Collection(StandInCollection.Name)]
 public sealed partial class MutationTests
@@ -33,12 +33,6 @@ public sealed partial class MutationTests
         File.WriteAllText(_report, "");
         List<ReachingCheck> checks = FindChecks();
         string[] sites = [.. checks.SelectMany(check => check.Sites).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
-        if (!_all)
-        {
-            // The kernel whose tests are the fastest.
-            sites = [.. sites.GroupBy(PlaceOf, StringComparer.Ordinal).Select(same => same.MinBy(site => checks.FindIndex(check => check.Sites.Contains(site)))!)];
-        }
-
         StandIn.SetTimeLimit(LimitSeconds);
         List<string> survivors = [];
         try
@@ -46,7 +40,17 @@ public sealed partial class MutationTests
             foreach (string site in sites)
             {
                 Stopwatch watch = Stopwatch.StartNew();
-                string? caught = Catch(site, checks.Where(check => check.Sites.Contains(site)).Select(check => check.Check), out int runs);
+                int runs = 0;
+                string? caught = null;
+                foreach (KernelCheck check in Attempts(site, checks))
+                {
+                    caught = Catch(site, check, ref runs);
+                    if (caught is not null)
+                    {
+                        break;
+                    }
+                }
+
                 Report($"{site}: {caught ?? "SURVIVES"} ({runs} runs, {watch.Elapsed.TotalSeconds:F1} s)");
                 if (caught is null)
                 {
@@ -79,7 +83,7 @@ public sealed partial class MutationTests
             Assert.True(failure is null, $"{check.Name} fails as it is: {failure}");
             if (sites.Count > 0)
             {
-                checks.Add(new ReachingCheck(check, watch.Elapsed, [.. sites]));
+                checks.Add(new ReachingCheck(check, watch.Elapsed, [.. _all ? sites : sites.Select(InEveryKernel)]));
                 Report($"{watch.Elapsed.TotalSeconds:F2} s {check.Name}");
             }
         }
@@ -89,29 +93,34 @@ public sealed partial class MutationTests
         return checks;
     }
 
-    /// <summary>The first test and order of threads under which the kernel without the place fails.</summary>
-    private static string? Catch(string site, IEnumerable<KernelCheck> checks, out int runs)
+    /// <summary>Tests that may need a place: those that were seen to come by it, then the cases of their theories that were not tried.</summary>
+    private IEnumerable<KernelCheck> Attempts(string site, List<ReachingCheck> checks)
     {
-        runs = 0;
-        foreach (KernelCheck check in checks)
+        ReachingCheck[] reaching = [.. checks.Where(check => check.Sites.Contains(site))];
+        HashSet<string> methods = [.. reaching.Select(check => check.Check.Method)];
+        return reaching.Select(check => check.Check)
+            .Concat(_all ? [] : KernelCheck.All(int.MaxValue).Where(check => check.Case >= CasesOfATheory && methods.Contains(check.Method)));
+    }
+
+    /// <summary>The first order of threads under which a test fails without a place.</summary>
+    private static string? Catch(string site, KernelCheck check, ref int runs)
+    {
+        foreach (KernelSchedule schedule in Schedules.All)
         {
-            foreach (KernelSchedule schedule in Schedules.All)
+            runs++;
+            StandIn.SetSchedule(schedule);
+            StandIn.Omit(site);
+            try
             {
-                runs++;
-                StandIn.SetSchedule(schedule);
-                StandIn.Omit(site);
-                try
+                if (check.Run() is { } failure)
                 {
-                    if (check.Run() is { } failure)
-                    {
-                        return $"{schedule}, {check.Name}: {failure}";
-                    }
+                    return $"{schedule}, {check.Name}: {failure}";
                 }
-                finally
-                {
-                    StandIn.Omit("");
-                    StandIn.Reset();
-                }
+            }
+            finally
+            {
+                StandIn.Omit("");
+                StandIn.Reset();
             }
         }
 
@@ -132,6 +141,8 @@ public sealed partial class MutationTests
 
     /// <summary>"kernel file:line:column what" without the kernel.</summary>
     private static string PlaceOf(string site) => site[(site.IndexOf(' ', StringComparison.Ordinal) + 1)..];
+
+    private static string InEveryKernel(string site) => $"* {PlaceOf(site)}";
 
     private void Report(string line)
     {
