@@ -93,11 +93,15 @@ public sealed partial class MutationTests
         return checks;
     }
 
-    /// <summary>Tests that may need a place: those that were seen to come by it, then the cases of their theories that were not tried.</summary>
+    /// <summary>
+    /// Tests that may need a place: those that were seen to come by it (by a mask: to be kept out), then the cases that were not tried of theories
+    /// that come by any place of the file.
+    /// </summary>
     private IEnumerable<KernelCheck> Attempts(string site, List<ReachingCheck> checks)
     {
         ReachingCheck[] reaching = [.. checks.Where(check => check.Sites.Contains(site))];
-        HashSet<string> methods = [.. reaching.Select(check => check.Check.Method)];
+        string file = FileOf(site);
+        HashSet<string> methods = [.. checks.Where(check => check.Sites.Any(other => FileOf(other) == file)).Select(check => check.Check.Method)];
         return reaching.Select(check => check.Check)
             .Concat(_all ? [] : KernelCheck.All(int.MaxValue).Where(check => check.Case >= CasesOfATheory && methods.Contains(check.Method)));
     }
@@ -141,6 +145,8 @@ public sealed partial class MutationTests
 
     /// <summary>"kernel file:line:column what" without the kernel.</summary>
     private static string PlaceOf(string site) => site[(site.IndexOf(' ', StringComparison.Ordinal) + 1)..];
+
+    private static string FileOf(string site) => PlaceOf(site).Split(':')[0];
 
     private static string InEveryKernel(string site) => $"* {PlaceOf(site)}";
 
