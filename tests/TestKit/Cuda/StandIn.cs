@@ -14,7 +14,9 @@ public static unsafe class StandIn
 
     /// <summary>The folder that holds the libraries, for <c>CUDA_LIBRARY_PATH</c>; builds them at the first call.</summary>
     /// <exception cref="InvalidOperationException">They cannot be built; the message says why.</exception>
-    public static string Folder => s_built.Value.Folder ?? throw new InvalidOperationException(s_built.Value.Reason);
+    public static string Folder => CudaHardware.IsAsked
+        ? throw new StandInOnlyException("the stand-in's folder")
+        : s_built.Value.Folder ?? throw new InvalidOperationException(s_built.Value.Reason);
 
     /// <summary>Why the stand-in cannot be had here (no g++, another system); null where it can. Kernels that do not compile are no reason.</summary>
     public static string? WhyMissing { get; } = FindReason();
@@ -39,11 +41,23 @@ public static unsafe class StandIn
         .Select(line => line.Split(' '))
         .ToDictionary(words => words[0], words => long.Parse(words[1]), StringComparer.Ordinal);
 
-    /// <summary>Sets everything as it is at the start, and ends a sticky error. What is allocated stays.</summary>
-    public static void Reset() => ((delegate* unmanaged<void>)Export("standin_reset"))();
+    /// <summary>Sets everything as it is at the start, and ends a sticky error. What is allocated stays. On a device there is nothing to set.</summary>
+    public static void Reset()
+    {
+        if (!CudaHardware.IsAsked)
+        {
+            ((delegate* unmanaged<void>)Export("standin_reset"))();
+        }
+    }
 
-    /// <summary>Sets the counts of what happened to zero.</summary>
-    public static void ResetCounters() => ((delegate* unmanaged<void>)Export("standin_reset_counters"))();
+    /// <summary>Sets the counts of what happened to zero; on a device nothing is counted.</summary>
+    public static void ResetCounters()
+    {
+        if (!CudaHardware.IsAsked)
+        {
+            ((delegate* unmanaged<void>)Export("standin_reset_counters"))();
+        }
+    }
 
     /// <summary>The order in which a block's threads run from now on.</summary>
     public static void SetSchedule(KernelSchedule schedule) => ((delegate* unmanaged<int, void>)Export("standin_set_schedule"))((int)schedule);
@@ -96,6 +110,11 @@ public static unsafe class StandIn
 
     private static string? FindReason()
     {
+        if (CudaHardware.IsAsked)
+        {
+            return null;
+        }
+
         if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture is not (Architecture.X64 or Architecture.Arm64))
         {
             return "the CUDA stand-in is for Linux on x64 and Arm64";
@@ -113,7 +132,8 @@ public static unsafe class StandIn
     private static (string? Folder, string? Reason) Build() =>
         WhyMissing is { } reason ? (null, reason) : (new StandInBuild(GoldenData.RepositoryRoot()!).Build(), null);
 
-    private static nint Export(string name) => NativeLibrary.GetExport(s_library.Value, name);
+    private static nint Export(string name) =>
+        CudaHardware.IsAsked ? throw new StandInOnlyException(name) : NativeLibrary.GetExport(s_library.Value, name);
 
     private static string Text(string name) => Marshal.PtrToStringUTF8((nint)((delegate* unmanaged<byte*>)Export(name))()) ?? "";
 }

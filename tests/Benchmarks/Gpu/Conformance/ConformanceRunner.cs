@@ -2,14 +2,15 @@ using System.Globalization;
 using System.Reflection;
 using System.Text.Json;
 using InferenceServer.Tensors;
+using InferenceServer.TestKit.Cuda;
 using Xunit;
 using Xunit.Sdk;
 
 namespace InferenceServer.Benchmarks.Gpu.Conformance;
 
 /// <summary>
-/// Runs the tests of a backend's conformance classes where there is no test host: facts and theories of classes that derive from the suites in
-/// TestKit, one after the other in a fixed order, each on an instance of its own.
+/// Runs a backend's tests where there is no test host: facts and theories of classes that derive from the conformance suites in TestKit, and of
+/// CUDA those that are written for the stand-in and need nothing of its own; one after the other in a fixed order, each on an instance of its own.
 /// </summary>
 internal static class ConformanceRunner
 {
@@ -18,17 +19,20 @@ internal static class ConformanceRunner
 
     private const string Suites = "InferenceServer.TestKit.Conformance";
 
+    // They test the stand-in itself, with kernels that go wrong.
+    private const string OfStandIn = "StandIns";
+
     /// <summary>Runs tests of an assembly and writes an outcome a line.</summary>
     /// <param name="arguments">Path of the assembly; a part of the namespace, Cuda or Cpu; the first test to run.</param>
     /// <returns>0, or 1 when the device was lost and later tests were not run.</returns>
     public static int Run(string[] arguments)
     {
         (Type Type, MethodInfo Method, object?[] Arguments, string? Skip)[] tests =
-            [.. TypesOf(arguments[0]).Where(type => IsConformance(type, arguments[1])).OrderBy(type => type.FullName, StringComparer.Ordinal).SelectMany(TestsOf)];
+            [.. TypesOf(arguments[0]).Where(type => IsOf(type, arguments[1])).OrderBy(type => type.FullName, StringComparer.Ordinal).SelectMany(TestsOf)];
         for (int i = int.Parse(arguments[2], CultureInfo.InvariantCulture); i < tests.Length; i++)
         {
             Exception? error = tests[i].Skip is null ? Run(tests[i].Type, tests[i].Method, tests[i].Arguments) : null;
-            string result = tests[i].Skip is not null ? TestOutcome.Skipped : error is null ? TestOutcome.Passed : TestOutcome.Failed;
+            string result = tests[i].Skip is not null || error is StandInOnlyException ? TestOutcome.Skipped : error is null ? TestOutcome.Passed : TestOutcome.Failed;
             string message = tests[i].Skip ?? (error is null ? "" : $"{error.GetType().Name}: {error.Message.ReplaceLineEndings(" ")}");
             Console.WriteLine(JsonSerializer.Serialize(new TestOutcome(i, tests.Length, Name(tests[i]), result, message)));
             for (Exception? cause = error; cause is not null; cause = cause.InnerException)
@@ -56,13 +60,14 @@ internal static class ConformanceRunner
         }
     }
 
-    private static bool IsConformance(Type type, string library)
+    private static bool IsOf(Type type, string library)
     {
-        if (type.IsAbstract || type.Namespace?.Split('.').Contains(library) != true)
-        {
-            return false;
-        }
+        string[] parts = type.Namespace?.Split('.') ?? [];
+        return type is { IsAbstract: false, IsPublic: true } && parts.Contains(library) && !parts.Contains(OfStandIn) && type.GetConstructor(Type.EmptyTypes) is not null;
+    }
 
+    private static bool IsConformance(Type type)
+    {
         for (Type? parent = type.BaseType; parent is not null; parent = parent.BaseType)
         {
             if (parent.Namespace == Suites)
@@ -78,7 +83,8 @@ internal static class ConformanceRunner
     {
         foreach (MethodInfo method in type.GetMethods(BindingFlags.Instance | BindingFlags.Public).OrderBy(method => method.Name, StringComparer.Ordinal))
         {
-            if (method.GetCustomAttribute<FactAttribute>() is not { } fact)
+            if (method.GetCustomAttribute<FactAttribute>() is not { } fact
+                || !(IsConformance(type) || fact is StandInFactAttribute or StandInTheoryAttribute))
             {
                 continue;
             }
@@ -120,9 +126,9 @@ internal static class ConformanceRunner
         {
             (instance as IDisposable)?.Dispose();
         }
-        catch (DeviceLostException)
+        catch (Exception error) when (error is DeviceLostException or StandInOnlyException)
         {
-            // The test has failed of the same.
+            // The test has ended with the same.
         }
     }
 
