@@ -45,7 +45,7 @@ struct BF16Weights {
   }
 };
 
-PRODUCT(product_bf16_8, BF16Weights, 1, 1, 3, 2)
-PRODUCT(product_bf16_16, BF16Weights, 2, 1, 3, 2)
-PRODUCT(product_bf16_32, BF16Weights, 4, 1, 3, 1)
-PRODUCT(product_bf16_64, BF16Weights, 8, 1, 3, 1)
+PRODUCT(product_bf16_8, BF16Weights, 1, 1, 2)
+PRODUCT(product_bf16_16, BF16Weights, 2, 1, 2)
+PRODUCT(product_bf16_32, BF16Weights, 4, 1, 1)
+PRODUCT(product_bf16_64, BF16Weights, 8, 1, 1)

@@ -48,7 +48,7 @@ struct Int8Weights : Quantized<1024> {
   }
 };
 
-PRODUCT(product_int8_8, Int8Weights, 1, 2, 3, 2)
-PRODUCT(product_int8_16, Int8Weights, 2, 2, 3, 1)
-PRODUCT(product_int8_32, Int8Weights, 4, 1, 5, 1)
-PRODUCT(product_int8_64, Int8Weights, 8, 1, 5, 1)
+PRODUCT(product_int8_8, Int8Weights, 1, 2, 2)
+PRODUCT(product_int8_16, Int8Weights, 2, 2, 1)
+PRODUCT(product_int8_32, Int8Weights, 4, 1, 1)
+PRODUCT(product_int8_64, Int8Weights, 8, 1, 1)

@@ -45,7 +45,7 @@ struct NF4Weights : Quantized<512> {
   }
 };
 
-PRODUCT(product_nf4_8, NF4Weights, 1, 2, 3, 2)
-PRODUCT(product_nf4_16, NF4Weights, 2, 2, 3, 1)
-PRODUCT(product_nf4_32, NF4Weights, 4, 1, 5, 1)
-PRODUCT(product_nf4_64, NF4Weights, 8, 1, 5, 1)
+PRODUCT(product_nf4_8, NF4Weights, 1, 2, 2)
+PRODUCT(product_nf4_16, NF4Weights, 2, 2, 1)
+PRODUCT(product_nf4_32, NF4Weights, 4, 1, 1)
+PRODUCT(product_nf4_64, NF4Weights, 8, 1, 1)

@@ -29,7 +29,7 @@ internal sealed class TensorCoreProduct
     private const int MostTilesInParts = 4;
 
     private readonly KernelContext _context;
-    private readonly KernelFunction[] _kernels;
+    private readonly (KernelFunction Function, int Stages)[] _kernels;
     private readonly ulong _arrived;
 
     /// <param name="context">What launchers share.</param>
@@ -37,24 +37,33 @@ internal sealed class TensorCoreProduct
     /// <param name="name">Name of its kernels without the tile's rows.</param>
     /// <param name="recordBytes">RECORD of the format.</param>
     /// <param name="workingBytes">Its own shared memory.</param>
-    /// <param name="stages">STEP and STAGES of the kernels for 8, 16, 32 and 64 rows.</param>
+    /// <param name="stages">STEP of the kernels for 8, 16, 32 and 64 rows, and the stages wanted.</param>
+    /// <param name="mostSharedBytes">Shared memory of a block; where it is little, there are fewer stages.</param>
     /// <param name="arrived">Zeroed counters, one for each tile in parts: <see cref="CounterBytes"/>.</param>
     public TensorCoreProduct(
-        KernelContext context, string file, string name, int recordBytes, int workingBytes, ReadOnlySpan<(int Step, int Stages)> stages, ulong arrived)
+        KernelContext context,
+        string file,
+        string name,
+        int recordBytes,
+        int workingBytes,
+        ReadOnlySpan<(int Step, int Stages)> stages,
+        int mostSharedBytes,
+        ulong arrived)
     {
         _context = context;
         _arrived = arrived;
         KernelModule module = context.Library[file];
-        _kernels = new KernelFunction[stages.Length];
+        _kernels = new (KernelFunction, int)[stages.Length];
         for (int i = 0; i < stages.Length; i++)
         {
             int rows = 8 << i;
             (int step, int count) = stages[i];
-            int weightBytes = count * GroupsOfBlock * step * recordBytes;
-            int inputBytes = 2 * GroupsOfBlock * step * rows * RecordInputs * sizeof(ushort);
+            int stageBytes = GroupsOfBlock * step * recordBytes;
+            int otherBytes = (2 * GroupsOfBlock * step * rows * RecordInputs * sizeof(ushort)) + workingBytes;
+            count = Math.Clamp((mostSharedBytes - otherBytes) / stageBytes, 2, count);
             int sumBytes = GroupsOfBlock * rows * (BlockOutputs + 4) * sizeof(float);
-            int sharedBytes = Math.Max(weightBytes + inputBytes + workingBytes, sumBytes);
-            _kernels[i] = module.Function($"{name}_{rows}", Threads, sharedBytes);
+            int sharedBytes = Math.Max((count * stageBytes) + otherBytes, sumBytes);
+            _kernels[i] = (module.Function($"{name}_{rows}", Threads, sharedBytes), count);
         }
     }
 
@@ -93,8 +102,9 @@ internal sealed class TensorCoreProduct
         int kernel = rows.Rows switch { <= 8 => 0, <= 16 => 1, <= 32 => 2, _ => 3 };
         int tiles = Grid.Cover(rows.Rows, 8 << kernel);
         long partBytes = grid.Y == 1 ? 0 : (long)grid.X * grid.Y * tiles * (8 << kernel) * BlockOutputs * sizeof(float);
+        (KernelFunction function, int stages) = _kernels[kernel];
         _context.Queue.Launch(
-            _kernels[kernel],
+            function,
             grid with { Z = tiles },
             weight.Address,
             weight.ScaleAddress,
@@ -106,6 +116,7 @@ internal sealed class TensorCoreProduct
             weight.Rows,
             weight.Columns,
             slice,
+            stages,
             partBytes == 0 ? 0UL : _context.Scratch.Take("sums of products in parts", partBytes),
             _arrived,
             rows.Pointer,

@@ -5,7 +5,7 @@
 // outputs. The block adds its two sums, and the last block of the same outputs adds those of all parts, in their order. Slices depend on the
 // matrix alone, and the sum of an output and a row within a slice on nothing else, so a row has the same bits whatever the other rows.
 //
-// Weights come through shared memory by cp.async, STAGES - 1 steps ahead, a step being STEP records of each slice; x by registers, one step
+// Weights come through shared memory by cp.async, `stages` - 1 steps ahead (2 to 5 as shared memory allows), a step being STEP records of each slice; x by registers, one step
 // ahead, since views of x may begin at any float. Weights are the 16 x 16 operand (rows of it are outputs), x is the 16 x 8 one.
 //
 // A format W has: RECORD (bytes of 64 inputs of 128 outputs in shared memory, scales included); load() to start a step's copies;
@@ -81,10 +81,20 @@ __device__ __forceinline__ void store(float* y, float4 v, int left) {
   if (MASK(left > 3)) y[3] = v.w;
 }
 
-template <class W, int NT, int STEP, int STAGES>
+// Waits for the oldest of `stages` - 1 groups of copies.
+__device__ __forceinline__ void wait_for_stage(int stages) {
+  switch (stages) {
+    case 2: cp_async_wait_group<0>(); break;
+    case 3: cp_async_wait_group<1>(); break;
+    case 4: cp_async_wait_group<2>(); break;
+    default: cp_async_wait_group<3>(); break;
+  }
+}
+
+template <class W, int NT, int STEP>
 __device__ __forceinline__ void product(
-    const Weights w, const float* __restrict__ x, int x_stride, float* __restrict__ y, int y_stride, int slice, float* __restrict__ parts,
-    int* __restrict__ arrived, const int* rows_pointer, int rows) {
+    const Weights w, const float* __restrict__ x, int x_stride, float* __restrict__ y, int y_stride, int slice, int stages_count,
+    float* __restrict__ parts, int* __restrict__ arrived, const int* rows_pointer, int rows) {
   SHARED_DYN(u8, shared);
   const int STAGE_BYTES = 2 * STEP * W::RECORD, X_BYTES = 2 * STEP * Fragments<NT>::BYTES;
   const int first_row = blockIdx.z * 8 * NT;
@@ -92,7 +102,7 @@ __device__ __forceinline__ void product(
   if (count <= 0) return;
 
   u8* stages = shared;
-  u8* fragments = shared + STAGES * STAGE_BYTES;
+  u8* fragments = shared + stages_count * STAGE_BYTES;
   u8* working = fragments + 2 * X_BYTES;
   const int group = threadIdx.x / GROUP_THREADS;
   const int first_output = blockIdx.x * BLOCK_OUTPUTS;
@@ -102,8 +112,7 @@ __device__ __forceinline__ void product(
   const bool has_outputs = first_output + ((threadIdx.x >> 5) & 3) * 32 < w.outputs;
   x += (i64)first_row * x_stride;
 
-#pragma unroll
-  for (int s = 0; s < STAGES - 1; s++) {
+  for (int s = 0; s < stages_count - 1; s++) {
     if (s < steps) W::template load<STEP>(stages + s * STAGE_BYTES + group * STEP * W::RECORD, w, first_output, begin + s * STEP, end);
     cp_async_commit();
   }
@@ -123,9 +132,9 @@ __device__ __forceinline__ void product(
   int stage = 0;
   for (int s = 0; s < steps; s++) {
     // Behind the barrier this step's weights and x are there for all, and nobody reads those of the last step any more.
-    cp_async_wait_group<STAGES - 2>();
+    wait_for_stage(stages_count);
     __syncthreads();
-    const int ahead = s + STAGES - 1, free_stage = stage == 0 ? STAGES - 1 : stage - 1;
+    const int ahead = s + stages_count - 1, free_stage = stage == 0 ? stages_count - 1 : stage - 1;
     if (ahead < steps) W::template load<STEP>(stages + free_stage * STAGE_BYTES + group * STEP * W::RECORD, w, first_output, begin + ahead * STEP, end);
     cp_async_commit();
     if (s + 1 < steps) carried.load(x, x_stride, count, w.inputs, begin + (s + 1) * STEP);
@@ -137,7 +146,7 @@ __device__ __forceinline__ void product(
     }
 
     if (s + 1 < steps) carried.store(fragments + ((s + 1) & 1) * X_BYTES + group * STEP * Fragments<NT>::BYTES);
-    stage = stage + 1 == STAGES ? 0 : stage + 1;
+    stage = stage + 1 == stages_count ? 0 : stage + 1;
   }
 
   // The sums of both slices, [slice][row][output], where the weights were: all copies were waited for.
@@ -251,11 +260,11 @@ __device__ __forceinline__ void add_scaled(float (&sums)[4], const float (&part)
   sums[3] = fmaf(high, part[3], sums[3]);
 }
 
-#define PRODUCT(name, W, NT, STEP, STAGES, BLOCKS)                                                                                        \
+#define PRODUCT(name, W, NT, STEP, BLOCKS)                                                                                                \
   extern "C" __global__ void __launch_bounds__(256, BLOCKS) name(                                                                         \
       const u8* __restrict__ weights, const u8* __restrict__ scales, int stride, const float* __restrict__ x, int x_stride,               \
-      float* __restrict__ y, int y_stride, int outputs, int inputs, int slice, float* __restrict__ parts, int* __restrict__ arrived,      \
-      const int* rows_pointer, int rows) {                                                                                                \
-    product<W, NT, STEP, STAGES>(                                                                                                         \
-        Weights{weights, scales, stride, outputs, inputs}, x, x_stride, y, y_stride, slice, parts, arrived, rows_pointer, rows);          \
+      float* __restrict__ y, int y_stride, int outputs, int inputs, int slice, int stages, float* __restrict__ parts,                     \
+      int* __restrict__ arrived, const int* rows_pointer, int rows) {                                                                     \
+    product<W, NT, STEP>(                                                                                                                 \
+        Weights{weights, scales, stride, outputs, inputs}, x, x_stride, y, y_stride, slice, stages, parts, arrived, rows_pointer, rows);  \
   }

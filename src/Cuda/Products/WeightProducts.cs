@@ -20,7 +20,9 @@ internal sealed class WeightProducts : IDisposable
     private readonly GemmProducts _gemm;
     private readonly CudaBuffer _arrived;
 
-    public WeightProducts(KernelContext context)
+    /// <param name="context">What launchers share.</param>
+    /// <param name="mostSharedBytes">Shared memory of a block; that of the device when it is 0.</param>
+    public WeightProducts(KernelContext context, int mostSharedBytes = 0)
     {
         _context = context;
         _float32 = new Float32Product(context);
@@ -28,11 +30,12 @@ internal sealed class WeightProducts : IDisposable
         _arrived = new CudaBuffer(context.Device, TensorCoreProduct.CounterBytes(context.Machine.Options.MaxGraphRows), "counters of products in parts");
         context.Machine.Copies.Clear(_arrived);
         ulong arrived = _arrived.Address;
+        int shared = mostSharedBytes == 0 ? context.Device.MaxSharedBytes : mostSharedBytes;
         _tensorCore = new Dictionary<WeightFormat, TensorCoreProduct>
         {
-            [WeightFormat.BF16] = new(context, "ProductBF16.cu", "product_bf16", 128 * 128, 0, [(1, 3), (1, 3), (1, 3), (1, 3)], arrived),
-            [WeightFormat.Int8] = new(context, "ProductInt8.cu", "product_int8", 8 * 1088, 0, [(2, 3), (2, 3), (1, 5), (1, 5)], arrived),
-            [WeightFormat.NF4] = new(context, "ProductNF4.cu", "product_nf4", 8 * 576, 256 * 32 * 4, [(2, 3), (2, 3), (1, 5), (1, 5)], arrived),
+            [WeightFormat.BF16] = new(context, "ProductBF16.cu", "product_bf16", 128 * 128, 0, [(1, 3), (1, 3), (1, 3), (1, 3)], shared, arrived),
+            [WeightFormat.Int8] = new(context, "ProductInt8.cu", "product_int8", 8 * 1088, 0, [(2, 3), (2, 3), (1, 5), (1, 5)], shared, arrived),
+            [WeightFormat.NF4] = new(context, "ProductNF4.cu", "product_nf4", 8 * 576, 256 * 32 * 4, [(2, 3), (2, 3), (1, 5), (1, 5)], shared, arrived),
         };
     }
 

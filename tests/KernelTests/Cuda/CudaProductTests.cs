@@ -61,6 +61,24 @@ public sealed class CudaProductTests
     }
 
     [StandInTheory]
+    [MemberData(nameof(Tiles))]
+    public void A_device_with_little_shared_memory_gives_the_same_bits(WeightFormat format, int rows)
+    {
+        // Compute capability 8.6, 8.9 and 12.0.
+        const int SharedBytes = 99 * 1024;
+        using CudaBackend backend = CudaTestBackend.Create();
+        using WeightProducts products = new(backend.Context, SharedBytes);
+        using WeightMatrix matrix = Pack(backend, HostTensor.Random(40, 1301, 3), format);
+        HostTensor x = HostTensor.Random(rows, 1301, 4);
+        using GuardedTensor input = new(backend, x);
+        using GuardedTensor output = new(backend, rows, 40);
+
+        products.Run(input.View, CudaWeightMatrix.Of(matrix), output.View);
+
+        Assert.Equal(Multiply(backend, x, matrix), output.Read());
+    }
+
+    [StandInTheory]
     [InlineData(WeightFormat.F32)]
     [InlineData(WeightFormat.BF16)]
     [InlineData(WeightFormat.Int8)]
