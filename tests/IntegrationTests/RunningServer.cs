@@ -68,6 +68,9 @@ internal sealed class RunningServer : IAsyncDisposable
         [
             "--grpc", "http://127.0.0.1:0", "--http", "http://127.0.0.1:0", "--data", folder,
             "--weights", "f32", "--threads", "2", "--drain", "5",
+
+            // Named, because CUDA's stand-in stays in the process once a test has loaded it, and auto would take it.
+            "--device", "cpu",
             .. model is null ? Array.Empty<string>() : ["--model", model],
             .. options,
         ];

@@ -50,7 +50,7 @@ internal static class BesideBenchmark
         await using InferenceServerHost host = InferenceServerHost.Build(
         [
             "--model", modelFolder, "--data", Path.Combine(folder.FullName, "data"), "--packed-cache", "off", "--grpc", "http://127.0.0.1:0",
-            "--http", ServerOptions.None, "--log-level", "none",
+            "--http", ServerOptions.None, "--device", "cpu", "--log-level", "none",
         ]);
         await host.StartAsync();
         await host.Ready;

@@ -58,7 +58,7 @@ internal sealed class OurSide : IAsyncDisposable
         InferenceServerHost host = InferenceServerHost.Build(
         [
             "--model", modelFolder, "--data", data.FullName, "--grpc", "http://127.0.0.1:0", "--http", ServerOptions.None,
-            "--weights", weights, "--threads", threads.ToString(CultureInfo.InvariantCulture), "--log-level", "none",
+            "--device", "cpu", "--weights", weights, "--threads", threads.ToString(CultureInfo.InvariantCulture), "--log-level", "none",
             "--packed-cache", packed, .. more,
         ]);
         await host.StartAsync();

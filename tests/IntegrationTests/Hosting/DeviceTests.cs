@@ -17,7 +17,7 @@ public class DeviceTests
         HookedBackend backend = new(new CpuBackend(new CpuOptions { ThreadCount = 1 }));
         using TemporaryFolder data = new();
         await using InferenceServerHost host = InferenceServerHost.Build(
-            ["--grpc", "http://127.0.0.1:0", "--http", "none", "--data", data.Path, "--model", PlaceholderModel.Folder, "--drain", "5"],
+            ["--grpc", "http://127.0.0.1:0", "--http", "none", "--data", data.Path, "--model", PlaceholderModel.Folder, "--device", "cpu", "--drain", "5"],
             builder => builder.Services.AddSingleton<IComputeBackend>(backend));
         Task<int> exit = host.RunAsync();
         await host.Ready;

@@ -112,7 +112,7 @@ public class OperationsTests(ServerFixture fixture) : IClassFixture<ServerFixtur
     {
         using TemporaryFolder empty = new();
         await using InferenceServerHost host = InferenceServerHost.Build(
-            ["--model", empty.Path, "--data", empty.Path, "--grpc", "http://127.0.0.1:0", "--http", "none"]);
+            ["--model", empty.Path, "--data", empty.Path, "--grpc", "http://127.0.0.1:0", "--http", "none", "--device", "cpu"]);
 
         Exception error = await Assert.ThrowsAnyAsync<Exception>(async () =>
         {

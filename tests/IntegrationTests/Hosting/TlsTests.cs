@@ -19,7 +19,7 @@ public class TlsTests
         string file = Path.Combine(data.Path, "server.pfx");
         byte[] hash = WriteCertificate(file);
         await using InferenceServerHost host = InferenceServerHost.Build(
-            ["--model", PlaceholderModel.Folder, "--grpc", "https://127.0.0.1:0", "--http", "none", "--data", data.Path],
+            ["--model", PlaceholderModel.Folder, "--grpc", "https://127.0.0.1:0", "--http", "none", "--data", data.Path, "--device", "cpu"],
             builder =>
             {
                 builder.Logging.ClearProviders();
