@@ -8,8 +8,8 @@ using Xunit.Sdk;
 namespace InferenceServer.KernelTests;
 
 /// <summary>
-/// Xunit's own, but that tests on the CUDA stand-in are skipped with the reason where it cannot be built. The conformance suites' facts are written once for all
-/// backends and cannot say that themselves.
+/// Xunit's own, but that tests on the CUDA stand-in are skipped with the reason where it cannot be built. The conformance suites' facts are
+/// written once for all backends and cannot say that themselves.
 /// </summary>
 public sealed class StandInTestFramework(IMessageSink messages) : XunitTestFramework(messages)
 {
@@ -25,8 +25,8 @@ public sealed class StandInTestFramework(IMessageSink messages) : XunitTestFrame
             ITestMethod testMethod, bool includeSourceInformation, IMessageBus messageBus, ITestFrameworkDiscoveryOptions discoveryOptions)
         {
             bool isFact = testMethod.Method.GetCustomAttributes(typeof(FactAttribute)).Any();
-            string? collection = testMethod.TestClass.Class.GetCustomAttributes(typeof(CollectionAttribute)).FirstOrDefault()?.GetConstructorArguments().First() as string;
-            return isFact && collection == StandInCollection.Name
+            IAttributeInfo? collection = testMethod.TestClass.Class.GetCustomAttributes(typeof(CollectionAttribute)).FirstOrDefault();
+            return isFact && collection?.GetConstructorArguments().First() is StandInCollection.Name
                 ? ReportDiscoveredTestCase(new SkippedTestCase(DiagnosticMessageSink, testMethod), includeSourceInformation, messageBus)
                 : base.FindTestsForMethod(testMethod, includeSourceInformation, messageBus, discoveryOptions);
         }

@@ -71,7 +71,9 @@ internal sealed class KernelCheck
     private static IEnumerable<KernelCheck> ChecksOf(Type type, MethodInfo method) => method.GetCustomAttribute<FactAttribute>() switch
     {
         null => [],
-        TheoryAttribute => method.GetCustomAttributes<DataAttribute>().SelectMany(data => data.GetData(method)).Select((row, i) => new KernelCheck(type, method, row, i)),
+        TheoryAttribute => method.GetCustomAttributes<DataAttribute>()
+            .SelectMany(data => data.GetData(method))
+            .Select((row, i) => new KernelCheck(type, method, row, i)),
         _ => [new KernelCheck(type, method, [], 0)],
     };
 

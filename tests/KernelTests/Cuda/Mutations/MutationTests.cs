@@ -8,8 +8,8 @@ using Xunit.Abstractions;
 namespace InferenceServer.KernelTests.Cuda.Mutations;
 
 /// <summary>
-/// Every barrier, wait and marked condition of the kernels is needed by some test: without it the test fails under some order of threads. What is taken
-/// out is one place of one kernel at a time, in the running library, so that nothing is compiled anew. With <c>MUTATIONS=all</c> every place of
+/// Every barrier, wait and marked condition of the kernels is needed by some test: without it the test fails under some order of threads. What is
+/// taken out is one place of one kernel at a time, in the running library, so that nothing is compiled anew. With <c>MUTATIONS=all</c> every place of
 /// every kernel is taken out and all tests are tried on it; without, a place is taken out of all kernels that share it, and a theory's first two
 /// cases are tried before its others. The report is tests/CudaStandIn/obj/mutations.txt.
 /// </summary>

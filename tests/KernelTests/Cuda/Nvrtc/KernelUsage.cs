@@ -20,7 +20,8 @@ internal sealed partial record KernelUsage(string Kernel, int Registers, int Sha
         foreach (Match match in Entry().Matches(log))
         {
             int Number(string group) => match.Groups[group].Success ? int.Parse(match.Groups[group].Value) : 0;
-            all.Add(new KernelUsage(match.Groups["kernel"].Value, Number("registers"), Number("shared"), Number("stack"), Number("stores") + Number("loads")));
+            int spilled = Number("stores") + Number("loads");
+            all.Add(new KernelUsage(match.Groups["kernel"].Value, Number("registers"), Number("shared"), Number("stack"), spilled));
         }
 
         return all;

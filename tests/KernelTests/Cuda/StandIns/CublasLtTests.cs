@@ -30,7 +30,8 @@ public sealed unsafe class CublasLtTests
         float[] c = [.. Enumerable.Range(0, M * N).Select(i => (float)i)];
         ulong product = samples.Upload<float>(c);
 
-        int status = Multiply(samples, samples.Upload<float>(a), samples.Upload<float>(b), product, transposeA, transposeB, 256, CublasLtLibrary.Float32);
+        ulong left = samples.Upload<float>(a), right = samples.Upload<float>(b);
+        int status = Multiply(samples, left, right, product, transposeA, transposeB, 256, CublasLtLibrary.Float32);
 
         // Columns lie one behind the other: element (i, k) of A is at i + k M, or at k + i K where A is given transposed.
         float[] expected = new float[M * N];
@@ -75,8 +76,9 @@ public sealed unsafe class CublasLtTests
         CublasLtLibrary.Check(CublasLtLibrary.CreateDescriptor(out nint descriptor, CublasLtLibrary.ComputeFloat32, F), "descriptor");
         CublasLtLibrary.Check(CublasLtLibrary.SetDescriptor(descriptor, CublasLtLibrary.TransposeA, &ta, 4), "transpose a");
         CublasLtLibrary.Check(CublasLtLibrary.SetDescriptor(descriptor, CublasLtLibrary.TransposeB, &tb, 4), "transpose b");
-        CublasLtLibrary.Check(CublasLtLibrary.CreateLayout(out nint la, F, transposeA ? K : (ulong)M, transposeA ? M : (ulong)K, transposeA ? K : M), "a");
-        CublasLtLibrary.Check(CublasLtLibrary.CreateLayout(out nint lb, typeOfB, transposeB ? N : (ulong)K, transposeB ? K : (ulong)N, transposeB ? N : K), "b");
+        (int Rows, int Columns) formOfA = transposeA ? (K, M) : (M, K), formOfB = transposeB ? (N, K) : (K, N);
+        CublasLtLibrary.Check(CublasLtLibrary.CreateLayout(out nint la, F, (ulong)formOfA.Rows, (ulong)formOfA.Columns, formOfA.Rows), "a");
+        CublasLtLibrary.Check(CublasLtLibrary.CreateLayout(out nint lb, typeOfB, (ulong)formOfB.Rows, (ulong)formOfB.Columns, formOfB.Rows), "b");
         CublasLtLibrary.Check(CublasLtLibrary.CreateLayout(out nint lc, F, M, N, M), "c");
         CublasLtLibrary.Check(CublasLtLibrary.CreatePreference(out nint preference), "preference");
         for (int matrix = 0; matrix < 4; matrix++)

@@ -44,7 +44,11 @@ public sealed class ProbeTests
         samples.Run("probe_transpose", 1, 32, samples.Upload<ushort>(x), y);
 
         // Lane l holds elements (2 (l % 4), l / 4) and the one below: PTX ISA, "ldmatrix".
-        uint[] expected = [.. Enumerable.Range(0, 32).Select(l => (uint)((2 * (l % 4) * 8) + (l / 4)) | ((uint)((((2 * (l % 4)) + 1) * 8) + (l / 4)) << 16))];
+        uint[] expected = [.. Enumerable.Range(0, 32).Select(lane =>
+        {
+            uint first = (uint)((2 * (lane % 4) * 8) + (lane / 4));
+            return first | ((first + 8) << 16);
+        })];
         Assert.Equal(expected, samples.Download<uint>(y, 32));
     }
 
