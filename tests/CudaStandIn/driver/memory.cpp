@@ -14,10 +14,10 @@ namespace driver
 {
 namespace
 {
-constexpr size_t PageBytes = 4096, GuardBytes = size_t(1) << 30;
+constexpr size_t PageBytes = 4096, GuardBytes = size_t(4) << 30;
 constexpr size_t Alignment = 256;               // what cuMemAlloc promises, and no more
 constexpr size_t PoisonFileBytes = 16 << 20;
-constexpr size_t QuarantineLength = 1000;
+constexpr size_t QuarantineLength = 500;
 
 struct Range
 {

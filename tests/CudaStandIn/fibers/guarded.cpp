@@ -7,7 +7,7 @@ namespace fibers
 {
 namespace
 {
-constexpr size_t Reach = size_t(8) << 30;
+constexpr size_t Reach = size_t(32) << 30;    // 2^32 words of four bytes, and as much again
 constexpr size_t Capacity = 1 << 20;        // 48 KiB static and 227 KiB dynamic, and a red zone for each array
 
 unsigned char red_byte(const char* at) { return reinterpret_cast<size_t>(at) & 1 ? 0xff : 0xa5; }
