@@ -13,9 +13,6 @@ public sealed class CudaException : Exception
     /// <summary>CUresult (or the library's own status).</summary>
     public int Code { get; }
 
-    /// <summary>Whether the device memory asked for was not to be had; nothing else is wrong.</summary>
-    public bool IsOutOfMemory => Code == Interop.CudaDriver.OutOfMemory;
-
     /// <summary>Whether the context is lost: no later call can succeed, and the process has to start again.</summary>
     public bool IsSticky => Array.IndexOf(s_sticky, Code) >= 0;
 }

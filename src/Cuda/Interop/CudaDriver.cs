@@ -10,7 +10,6 @@ namespace InferenceServer.Cuda.Interop;
 internal static unsafe partial class CudaDriver
 {
     public const int OutOfMemory = 2;
-    public const int NotReady = 600;
     public const int ComputeCapabilityMajor = 75;
     public const int ComputeCapabilityMinor = 76;
     public const int MultiprocessorCount = 16;
