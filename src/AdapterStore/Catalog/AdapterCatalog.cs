@@ -172,6 +172,33 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
     }
 
+    /// <summary>The versions that are to be kept on the device, by name.</summary>
+    public IReadOnlyList<AdapterId> Pinned() =>
+        [.. _names.OrderBy(pair => pair.Key, StringComparer.Ordinal)
+            .SelectMany(pair => (pair.Value.List.Pinned ?? []).Select(digest => new AdapterId(pair.Key, digest)))];
+
+    /// <summary>Whether a version is to be kept on the device.</summary>
+    public bool IsPinned(AdapterId id) => _names.GetValueOrDefault(id.Name)?.List.IsPinned(id.Digest) ?? false;
+
+    /// <summary>Notes that a version is to be kept on the device, or no more. Writes nothing when that is known.</summary>
+    /// <exception cref="AdapterNotFoundException">There is no such version.</exception>
+    /// <exception cref="AdapterStorageException">The disk fails; what was noted before holds.</exception>
+    public void SetPinned(AdapterId id, bool isPinned)
+    {
+        lock (_changeLock)
+        {
+            if (!_names.TryGetValue(id.Name, out NameState? state) || !state.Records.ContainsKey(id.Digest))
+            {
+                throw new AdapterNotFoundException(id.ToString());
+            }
+
+            if (state.List.IsPinned(id.Digest) != isPinned)
+            {
+                Change(id.Name, isPinned ? "pinning" : "unpinning", () => Publish(id.Name, state, state.List.WithPin(id.Digest, isPinned)));
+            }
+        }
+    }
+
     /// <summary>Deletes a name with all its versions; adapters in memory are unloaded by the cache's owner.</summary>
     /// <returns>The versions that were deleted.</returns>
     /// <exception cref="AdapterNotFoundException">There is no such name.</exception>
@@ -217,7 +244,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             Change(id.Name, "deleting", () =>
             {
                 // Off the list first: a crash after that leaves a folder that nothing names, which the next start removes.
-                Publish(id.Name, state, new VersionList(state.List.Current == id.Digest ? left[^1] : state.List.Current, left));
+                Publish(id.Name, state, state.List.With(state.List.Current == id.Digest ? left[^1] : state.List.Current, left));
                 if (_disk.MoveVersionToTrash(id) is { } trash)
                 {
                     Discard(trash);
@@ -363,7 +390,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         ];
         Dictionary<string, AdapterRecord> records = new(state.Records) { [record.Digest] = isStored ? stored! : record };
         NameState next = new(state.List, records);
-        Publish(record.Name, next, new VersionList(current, [.. versions.Except(dropped)]));
+        Publish(record.Name, next, state.List.With(current, [.. versions.Except(dropped)]));
         foreach (string digest in dropped)
         {
             try
@@ -414,7 +441,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
 
     private static bool IsSame(VersionList? left, VersionList? right) => left is null || right is null
         ? left == right
-        : left.Current == right.Current && left.Versions.SequenceEqual(right.Versions);
+        : left.Current == right.Current && left.Versions.SequenceEqual(right.Versions) && (left.Pinned ?? []).SequenceEqual(right.Pinned ?? []);
 
     private void Discard(string folder)
     {

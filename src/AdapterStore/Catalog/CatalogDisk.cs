@@ -212,7 +212,7 @@ internal sealed class CatalogDisk : IDisposable
         if (records.Count < list.Versions.Count)
         {
             // No older version takes the place of a damaged current one by itself: that is for an operator to decide.
-            list = new VersionList(
+            list = list.With(
                 list.Current is { } current && records.ContainsKey(current) ? current : null, [.. list.Versions.Where(records.ContainsKey)]);
             WriteList(name, list);
         }

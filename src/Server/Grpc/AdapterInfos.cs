@@ -24,7 +24,7 @@ internal sealed class AdapterInfos(Serving serving)
             Digest = record.Digest,
             Current = serving.Catalog.TryGet(record.Name, out AdapterRecord? current) && current.Digest == record.Digest,
             State = State(cached?.State ?? AdapterState.Validated),
-            Pinned = cached?.IsPinned ?? false,
+            Pinned = serving.Catalog.IsPinned(record.Id),
             Merged = _merged == record.Id,
             PeftType = manifest.Method.PeftType(),
             MaxRank = manifest.MaxRank,

@@ -32,7 +32,7 @@ public sealed class AdapterServiceImpl(
             ServerLog.Uploaded(log, record.Name, record.Digest, upload.Bytes, Stopwatch.GetElapsedTime(start).TotalSeconds);
             if (header.Pin)
             {
-                await serving.Cache.PinAsync(record.Id, token);
+                await serving.Pins.PinAsync(record.Id, token);
             }
             else if (header.Load)
             {
@@ -104,6 +104,7 @@ public sealed class AdapterServiceImpl(
             Serving serving = gate.Current;
             AdapterId id = Find(serving, request.Adapter).Id;
             serving.Engine.ThrowIfMerged(id);
+            serving.Pins.Unpin(id);
             UnloadResult freed = await serving.Cache.UnloadAsync(id, token);
             ServerLog.AdapterChanged(log, id.ToString(), "unloaded");
             return new UnloadAdapterResponse { FreedHostBytes = freed.HostBytes, FreedDeviceBytes = freed.DeviceBytes };
@@ -146,11 +147,11 @@ public sealed class AdapterServiceImpl(
             AdapterRecord record = Find(serving, request.Adapter);
             if (request.Pinned)
             {
-                await serving.Cache.PinAsync(record.Id, token);
+                await serving.Pins.PinAsync(record.Id, token);
             }
             else
             {
-                serving.Cache.Unpin(record.Id);
+                serving.Pins.Unpin(record.Id);
             }
 
             ServerLog.AdapterChanged(log, record.Id.ToString(), request.Pinned ? "pinned" : "unpinned");

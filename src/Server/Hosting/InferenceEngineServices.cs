@@ -29,7 +29,7 @@ internal static class InferenceEngineServices
         services.AddSingleton(provider => provider.GetRequiredService<IComputePlatform>().Serving);
         services.AddSingleton(LoadModel);
         services.AddSingleton(CreateEngine);
-        services.AddSingleton<AdapterUsage>().AddSingleton<Serving>();
+        services.AddSingleton<AdapterUsage>().AddSingleton<AdapterPins>().AddSingleton<Serving>();
         return services;
     }
 

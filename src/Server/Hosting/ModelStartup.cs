@@ -34,6 +34,7 @@ public sealed class ModelStartup(
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenRegistration[] _registrations = new CancellationTokenRegistration[2];
     private Serving? _serving;
+    private Task _pinned = Task.CompletedTask;
 
     /// <summary>Completes once requests are taken; fails with what kept the server from that.</summary>
     public Task Ready => _ready.Task;
@@ -54,6 +55,7 @@ public sealed class ModelStartup(
     {
         // The web server has been stopped before this, and with it every call.
         await _ready.Task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _pinned.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (_serving is not null)
         {
             _serving.Worker.BeginStop();
@@ -87,6 +89,7 @@ public sealed class ModelStartup(
             serving.Worker.Start();
             _serving = serving;
             gate.Open(serving);
+            _pinned = serving.Pins.RestoreAsync(lifetime.ApplicationStopping);
             SetHealth(ServingStatus.Serving);
             serving.LogStart(log, Stopwatch.GetElapsedTime(start));
             _ = WatchAsync(serving.Engine);

@@ -75,4 +75,7 @@ internal static partial class ServerLog
 
     [LoggerMessage(18, LogLevel.Information, "CUDA is not used: {Reason}; the CPU computes")]
     public static partial void NoCuda(ILogger log, string reason);
+
+    [LoggerMessage(19, LogLevel.Warning, "Pinned adapter {Adapter} was not brought to the device: {Reason}")]
+    public static partial void PinNotRestored(ILogger log, string adapter, string reason);
 }

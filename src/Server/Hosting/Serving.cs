@@ -20,6 +20,7 @@ public sealed class Serving(
     AdapterCache cache,
     InferenceEngine engine,
     AdapterUsage usage,
+    AdapterPins pins,
     TrainingJobs training,
     TrainingWorker worker,
     TrainingEvaluations evaluations,
@@ -39,6 +40,8 @@ public sealed class Serving(
     public InferenceEngine Engine { get; } = engine;
 
     public AdapterUsage Usage { get; } = usage;
+
+    public AdapterPins Pins { get; } = pins;
 
     /// <summary>Training jobs.</summary>
     public TrainingJobs Training { get; } = training;

@@ -27,6 +27,7 @@ public sealed class TrainingWorker(
     IComputeBackend servingBackend,
     AdapterCatalog catalog,
     AdapterCache cache,
+    AdapterPins pins,
     InferenceEngine engine,
     TrainingMetrics metrics,
     IOptions<TrainingServerOptions> options,
@@ -209,7 +210,7 @@ public sealed class TrainingWorker(
         {
             if (job.Spec.Publish.Pin)
             {
-                cache.PinAsync(id, CancellationToken.None).GetAwaiter().GetResult();
+                pins.PinAsync(id, CancellationToken.None).GetAwaiter().GetResult();
             }
             else if (job.Spec.Publish.Load)
             {

@@ -182,6 +182,57 @@ public class AdapterServiceTests(ServerFixture fixture) : IClassFixture<ServerFi
     }
 
     [Fact]
+    public async Task Pins_outlive_the_server_until_they_are_taken_away_or_unloaded()
+    {
+        using TemporaryFolder data = new();
+        await using (RunningServer first = await RunningServer.StartAsync(data.Path, configure: null))
+        {
+            foreach (string name in (string[])["kept", "freed", "unloaded"])
+            {
+                await first.Client.Adapters.UploadFolderAsync(name, RunningServer.Sample("shout"), new UploadOptions { Pin = true });
+            }
+
+            await first.Client.Adapters.PinAsync("freed", pinned: false);
+            await first.Client.Adapters.UnloadAsync("unloaded");
+            Assert.False((await first.Client.Adapters.GetAsync("unloaded")).Pinned);
+        }
+
+        await using RunningServer second = await RunningServer.StartAsync(data.Path, configure: null);
+
+        await Eventually.Holds("the pinned adapter is back", async () => (await second.Client.Adapters.GetAsync("kept")).State == AdapterState.Resident);
+        Assert.True((await second.Client.Adapters.GetAsync("kept")).Pinned);
+        foreach (string name in (string[])["freed", "unloaded"])
+        {
+            AdapterInfo adapter = await second.Client.Adapters.GetAsync(name);
+            Assert.False(adapter.Pinned);
+            Assert.Equal(AdapterState.Validated, adapter.State);
+        }
+    }
+
+    [Fact]
+    public async Task A_pinned_adapter_that_no_longer_fits_keeps_nobody_from_being_served()
+    {
+        using TemporaryFolder data = new();
+        await using (RunningServer first = await RunningServer.StartAsync(data.Path, configure: null))
+        {
+            await first.Client.Adapters.UploadFolderAsync("kept", RunningServer.Sample("shout"), new UploadOptions { Pin = true });
+        }
+
+        await using RunningServer second = await RunningServer.StartAsync(data.Path, configure: null, "--adapter-device-memory", "1");
+
+        int tokens = 0;
+        await foreach (GenerateResponse part in second.Client.GenerateAsync("hello", Generate.Greedy()))
+        {
+            tokens += part.TokenIds.Count;
+        }
+
+        Assert.Equal(24, tokens);
+        AdapterInfo adapter = await second.Client.Adapters.GetAsync("kept");
+        Assert.True(adapter.Pinned);
+        Assert.Equal(AdapterState.Validated, adapter.State);
+    }
+
+    [Fact]
     public async Task Delete_removes_a_version_or_all_of_them()
     {
         UploadResponse first = await _adapters.UploadFolderAsync("doomed", RunningServer.Sample("shout"));

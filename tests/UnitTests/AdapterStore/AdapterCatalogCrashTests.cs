@@ -1,3 +1,4 @@
+using InferenceServer.AdapterStore;
 using InferenceServer.AdapterStore.Catalog;
 using Xunit;
 using Xunit.Abstractions;
@@ -24,8 +25,10 @@ public sealed class AdapterCatalogCrashTests
     [InlineData(false, false)]
     public void An_upload_stopped_anywhere_leaves_the_old_version_or_the_new_one(bool hasOld, bool isCrash)
     {
-        TryEveryStep(isCrash, hasOld, catalog => Upload(catalog, s_new), (state, succeeded, where) =>
+        TryEveryStep(isCrash, hasOld, catalog => Upload(catalog, s_new), (catalog, succeeded, where) =>
         {
+            string? state = State(catalog);
+
             // After an error, not a crash, the new version may be there only when nothing but a sync of a directory failed.
             bool mayBeNew = succeeded || isCrash || where.Contains("(sync directory)", StringComparison.Ordinal);
             bool mayBeOld = !succeeded;
@@ -43,7 +46,11 @@ public sealed class AdapterCatalogCrashTests
             isCrash,
             true,
             catalog => catalog.Activate("a", oldDigest),
-            (state, succeeded, where) => Assert.True(succeeded ? state == "old" : state is "old" or "new", $"{where}: found {state ?? "nothing"}"),
+            (catalog, succeeded, where) =>
+            {
+                string? state = State(catalog);
+                Assert.True(succeeded ? state == "old" : state is "old" or "new", $"{where}: found {state ?? "nothing"}");
+            },
             catalog =>
             {
                 oldDigest = catalog.Get("a").Digest;
@@ -54,18 +61,40 @@ public sealed class AdapterCatalogCrashTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
+    public void A_pin_stopped_anywhere_is_noted_or_not_and_loses_nothing(bool isCrash)
+    {
+        AdapterId id = default;
+        TryEveryStep(
+            isCrash,
+            true,
+            catalog => catalog.SetPinned(id, true),
+            (catalog, succeeded, where) =>
+            {
+                Assert.Equal("old", State(catalog));
+                Assert.True(!succeeded || catalog.IsPinned(id), $"{where}: done, but not noted");
+            },
+            catalog => id = catalog.Get("a").Id);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
     public void A_delete_stopped_anywhere_leaves_all_or_nothing(bool isCrash) => TryEveryStep(
         isCrash,
         true,
         catalog => catalog.Delete("a"),
-        (state, succeeded, where) => Assert.True(succeeded ? state is null : state is null or "old", $"{where}: found {state ?? "nothing"}"));
+        (catalog, succeeded, where) =>
+        {
+            string? state = State(catalog);
+            Assert.True(succeeded ? state is null : state is null or "old", $"{where}: found {state ?? "nothing"}");
+        });
 
     // After a crash nothing more reaches the disk and the folder is opened anew; after an error the same catalog goes on.
     private void TryEveryStep(
         bool isCrash,
         bool hasOld,
         Action<AdapterCatalog> operation,
-        Action<string?, bool, string> check,
+        Action<AdapterCatalog, bool, string> check,
         Action<AdapterCatalog>? prepare = null)
     {
         int steps = 0;
@@ -102,7 +131,7 @@ public sealed class AdapterCatalogCrashTests
                 neverReached = files.Failed is null;
                 if (!isCrash)
                 {
-                    check(State(catalog), succeeded, $"error at step {failAt} ({files.Failed})");
+                    check(catalog, succeeded, $"error at step {failAt} ({files.Failed})");
 
                     // The disk works again: so does the catalog.
                     files.FailAt = -1;
@@ -114,7 +143,7 @@ public sealed class AdapterCatalogCrashTests
             using AdapterCatalog again = new(options, TinyModel.Shape);
             if (isCrash)
             {
-                check(State(again), succeeded, $"crash at step {failAt} ({files.Failed})");
+                check(again, succeeded, $"crash at step {failAt} ({files.Failed})");
                 Upload(again, s_new);
             }
 

@@ -31,6 +31,38 @@ public sealed class AdapterCatalogVersionTests : IDisposable
     }
 
     [Fact]
+    public void A_pin_is_noted_for_its_version_and_goes_with_it()
+    {
+        AdapterRecord first;
+        AdapterRecord second;
+        using (AdapterCatalog catalog = Open(keepVersions: 2))
+        {
+            first = Upload(catalog, "a", 1);
+            second = Upload(catalog, "a", 2);
+            catalog.SetPinned(first.Id, true);
+            catalog.SetPinned(second.Id, true);
+            catalog.SetPinned(second.Id, true);
+            Assert.Throws<AdapterNotFoundException>(() => catalog.SetPinned(new AdapterId("none", first.Digest), true));
+        }
+
+        using (AdapterCatalog catalog = Open(keepVersions: 2))
+        {
+            Assert.Equal([first.Id, second.Id], catalog.Pinned());
+            catalog.Activate("a", first.Digest);
+            catalog.SetPinned(second.Id, false);
+            Assert.Equal([first.Id], catalog.Pinned());
+
+            // Takes the place of the oldest version.
+            Upload(catalog, "a", 3);
+            Assert.False(catalog.IsPinned(first.Id));
+        }
+
+        using AdapterCatalog again = Open(keepVersions: 2);
+        Assert.Empty(again.Pinned());
+        Assert.Empty(again.Problems);
+    }
+
+    [Fact]
     public void A_name_that_has_only_a_staged_version_has_no_current_one()
     {
         AdapterRecord staged;
