@@ -163,6 +163,11 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public void BeginStep(StepInputs step) => _step.Begin(step);
 
+    /// <summary>Nothing to forget: each operation is done when its call returns.</summary>
+    public void AbandonStep()
+    {
+    }
+
     public void Embed(WeightMatrix table, TensorView y)
     {
         (int max, int min) = _step.TokenRange;

@@ -221,6 +221,13 @@ public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, 
         }
     }
 
+    public void AbandonStep()
+    {
+        _ = CudaDriver.SetCurrentContext(_device.Context);
+        _context.Queue.Drop();
+        FreeUnused();
+    }
+
     public void Embed(WeightMatrix table, TensorView y)
     {
         (int max, int min) = _context.Step.TokenRange;

@@ -56,6 +56,12 @@ public interface IComputeBackend : IDisposable
     /// <summary>Makes the step's integers visible to the operations that follow: one upload. The step must not change until the next one.</summary>
     void BeginStep(StepInputs step);
 
+    /// <summary>
+    /// After an operation of a step has thrown: forgets what was asked for since <see cref="BeginStep"/> and is not under way yet, and waits for what
+    /// is. What the step wrote is worth nothing; who calls this may free the memory that it named.
+    /// </summary>
+    void AbandonStep();
+
     /// <summary>Gathers embeddings: <c>y[t] = table[tokens[t]]</c>; <paramref name="y"/> is <c>[T, H]</c>.</summary>
     void Embed(WeightMatrix table, TensorView y);
 

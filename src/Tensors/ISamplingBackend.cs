@@ -31,7 +31,7 @@ public interface ISamplingBackend
     /// of which w is below 1e-12 need not ever be drawn.
     /// </summary>
     /// <param name="logits"><c>[rows, V]</c>.</param>
-    /// <param name="batch">How; as many rows.</param>
+    /// <param name="batch">How; as many rows. The step's own (<see cref="Steps.StepInputs.Sampling"/>) saves a copy to the device.</param>
     /// <param name="tokens">Receives one for each row; those of rows left out are not written.</param>
     void Sample(TensorView logits, SamplingBatch batch, Span<SampledToken> tokens);
 }

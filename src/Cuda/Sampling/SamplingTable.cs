@@ -7,8 +7,9 @@ using InferenceServer.Tensors.Sampling;
 namespace InferenceServer.Cuda.Sampling;
 
 /// <summary>
-/// A batch's rows and lists in device memory, written by one copy: they differ from step to step and so may not be arguments of launches. Each
-/// row also has what kernels find out about it, zero at first; sampling.cuh has the layout. Whoever writes has waited for the last step.
+/// A batch's rows and lists in device memory: they differ from step to step and so may not be arguments of launches. Each row also has what kernels
+/// find out about it, zero at first; sampling.cuh has the layout. A step's own batch lies among its tables (<see cref="Steps.StepTables"/>) and costs
+/// no copy; any other is written here by one. Whoever writes has waited for the last step.
 /// </summary>
 internal sealed unsafe class SamplingTable : IDisposable
 {
@@ -36,17 +37,14 @@ internal sealed unsafe class SamplingTable : IDisposable
         return kind;
     }
 
-    /// <summary>Writes a batch.</summary>
-    /// <param name="batch">The batch.</param>
-    /// <param name="stream">Where the copy is put.</param>
-    public void Write(SamplingBatch batch, CudaStream stream)
+    /// <summary>Words of a batch's table.</summary>
+    public static int LengthOf(SamplingBatch batch) => (batch.Rows.Length * RowWords) + batch.Tokens.Length + (2 * batch.Biases.Length);
+
+    /// <summary>Writes a batch into <see cref="LengthOf"/> words.</summary>
+    public static void Encode(SamplingBatch batch, Span<uint> words)
     {
         int tokens = batch.Rows.Length * RowWords;
         int biases = tokens + batch.Tokens.Length;
-        int length = biases + (2 * batch.Biases.Length);
-        long bytes = (long)length * sizeof(uint);
-        Reserve(bytes);
-        Span<uint> words = new(_staging!.Pointer, length);
         for (int i = 0; i < batch.Rows.Length; i++)
         {
             Encode(batch.Rows[i], tokens, biases, words.Slice(i * RowWords, RowWords));
@@ -58,7 +56,17 @@ internal sealed unsafe class SamplingTable : IDisposable
             words[biases++] = (uint)token;
             words[biases++] = BitConverter.SingleToUInt32Bits(bias);
         }
+    }
 
+    /// <summary>Writes a batch.</summary>
+    /// <param name="batch">The batch.</param>
+    /// <param name="stream">Where the copy is put.</param>
+    public void Write(SamplingBatch batch, CudaStream stream)
+    {
+        int length = LengthOf(batch);
+        long bytes = (long)length * sizeof(uint);
+        Reserve(bytes);
+        Encode(batch, new Span<uint>(_staging!.Pointer, length));
         CudaDriver.Check(CudaDriver.CopyToDevice(_table!.Address, _staging.Pointer, (nuint)bytes, stream.Pointer), "copy of the sampling table");
     }
 

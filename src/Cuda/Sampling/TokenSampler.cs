@@ -11,7 +11,7 @@ using InferenceServer.Tensors.Sampling;
 namespace InferenceServer.Cuda.Sampling;
 
 /// <summary>
-/// Draws tokens on the device: one copy up, the kernels as part of the step, one copy down. Weights are summed as integers (sampling.cuh), so
+/// Draws tokens on the device: settings are among the step's tables, the kernels a part of the step, tokens come down by one copy. Weights are summed as integers (sampling.cuh), so
 /// that a draw is that of exact arithmetic unless the random number is within V * 2^-40 of a token's border.
 /// </summary>
 internal sealed unsafe class TokenSampler : IDisposable
@@ -57,8 +57,13 @@ internal sealed unsafe class TokenSampler : IDisposable
         SamplingKind kind = SamplingTable.KindOf(batch, logits.Columns);
         RowCount rows = _context.Step.RowsOf(logits.Rows);
         SamplingMemory memory = Take(kind, rows.Rows, logits.Columns);
-        _table.Write(batch, _context.Queue.StreamAhead);
-        Launch(kind, logits, memory with { Table = _table.Address }, rows);
+        if (!_context.Step.TryTakeSampling(batch, out ulong table))
+        {
+            _table.Write(batch, _context.Queue.StreamAhead);
+            table = _table.Address;
+        }
+
+        Launch(kind, logits, memory with { Table = table }, rows);
         Download(memory.Drawn, batch, tokens);
     }
 

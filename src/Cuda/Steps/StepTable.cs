@@ -41,4 +41,7 @@ internal enum StepTable
 
     /// <summary>That of <see cref="Tensors.Steps.StepInputs.SampledRestore"/>.</summary>
     SampledRestore,
+
+    /// <summary>The step's own <see cref="Sampling.SamplingTable"/>; nothing lies behind it.</summary>
+    Sampling,
 }

@@ -3,6 +3,8 @@ using InferenceServer.Cuda.Adapters;
 using InferenceServer.Cuda.Devices;
 using InferenceServer.Cuda.Interop;
 using InferenceServer.Cuda.Memory;
+using InferenceServer.Cuda.Sampling;
+using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
 
 namespace InferenceServer.Cuda.Steps;
@@ -35,6 +37,7 @@ internal sealed unsafe class StepTables : IDisposable
     private int _current;
     private int _length;
     private StepInputs? _inputs;
+    private bool _hasFreshSampling;
 
     /// <param name="device">The device.</param>
     /// <param name="makesTiles">Whether rows of large adapter groups go into tiles (<see cref="LoraTable"/>).</param>
@@ -104,6 +107,17 @@ internal sealed unsafe class StepTables : IDisposable
 
         addresses = default;
         return false;
+    }
+
+    /// <summary>
+    /// Where the sampling table of the step's own batch is; false for another batch, and for one that was asked for before: drawing writes into its table.
+    /// </summary>
+    public bool TryTakeSampling(SamplingBatch batch, out ulong address)
+    {
+        bool isFresh = _hasFreshSampling && ReferenceEquals(batch, Inputs.Sampling);
+        address = isFresh ? Address(StepTable.Sampling) : 0;
+        _hasFreshSampling &= !isFresh;
+        return isFresh;
     }
 
     /// <summary>Fills the tables and copies them.</summary>
@@ -213,8 +227,9 @@ internal sealed unsafe class StepTables : IDisposable
             Place(StepTable.Lora + i, _lora[i].Length);
         }
 
-        // Last of the fixed ones, since it grows while a batch runs: a power of two moves rarely.
+        // Behind all fixed ones, since it grows while a batch runs: a power of two moves rarely. Histories grow with every step, and so they come last.
         Place(StepTable.Blocks, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(64, inputs.BlockTable.Length)));
+        Place(StepTable.Sampling, SamplingTable.LengthOf(inputs.Sampling));
     }
 
     private void Place(StepTable table, int count)
@@ -253,6 +268,8 @@ internal sealed unsafe class StepTables : IDisposable
         inputs.Positions.CopyTo(Section(staging, StepTable.Positions));
         inputs.SampledRows.CopyTo(Section(staging, StepTable.SampledRows));
         inputs.BlockTable.CopyTo(Section(staging, StepTable.Blocks));
+        SamplingTable.Encode(inputs.Sampling, MemoryMarshal.Cast<int, uint>(Section(staging, StepTable.Sampling)));
+        _hasFreshSampling = !inputs.Sampling.Rows.IsEmpty;
         MemoryMarshal.Cast<StepSequence, int>(inputs.Sequences).CopyTo(Section(staging, StepTable.Sequences));
         for (int i = 0; i < _lora.Length; i++)
         {

@@ -16,6 +16,7 @@ namespace InferenceServer.Engine.Loop;
 internal sealed class ModelRunner : IDisposable
 {
     private readonly TransformerModel _model;
+    private readonly IComputeBackend _backend;
     private readonly KvCache _cache;
     private readonly StepInputs _step;
     private readonly StepSampler _sampler;
@@ -23,6 +24,7 @@ internal sealed class ModelRunner : IDisposable
     public ModelRunner(TransformerModel model, IComputeBackend backend, SchedulerOptions options, int blockCount)
     {
         _model = model;
+        _backend = backend;
         _cache = backend.CreateKvCache(model.KvShape(blockCount, options.KvBlockSize));
         _step = new StepInputs(options.MaxBatchTokens, options.MaxRunningSequences);
         _sampler = new StepSampler(backend, model.Config.VocabularySize, options.MaxRunningSequences);
@@ -65,7 +67,17 @@ internal sealed class ModelRunner : IDisposable
     public void Run(StepPlan plan)
     {
         Fill(plan);
-        _sampler.Run(plan, _model.Forward(_step, _cache));
+        _sampler.Prepare(plan, _step.Sampling);
+        try
+        {
+            _sampler.Run(plan, _model.Forward(_step, _cache));
+        }
+        catch
+        {
+            // Sequences lose their blocks and adapters now: nothing may write there any more.
+            _backend.AbandonStep();
+            throw;
+        }
     }
 
     /// <summary>Lets go of everything that a step refers to, so that an idle engine keeps no adapter alive.</summary>

@@ -15,12 +15,13 @@ internal sealed class StepSampler
 {
     private readonly IComputeBackend _backend;
     private readonly ISamplingBackend? _drawer;
-    private readonly SamplingBatch _batch = new();
     private readonly SampledToken[] _drawn;
     private readonly Sampler _sampler;
     private readonly int[] _tokens;
     private readonly SampleStatus[] _statuses;
     private float[] _logits = [];
+    private SamplingBatch? _batch;
+    private int _leftOut;
 
     public StepSampler(IComputeBackend backend, int vocabularySize, int maxSequences)
     {
@@ -38,47 +39,58 @@ internal sealed class StepSampler
     /// <summary>By planned sequence; meaningful where it is sampled.</summary>
     public ReadOnlySpan<SampleStatus> Statuses => _statuses;
 
-    /// <summary>Draws for every sampled sequence of a plan, and waits for the step.</summary>
+    /// <summary>Says how the backend is to draw, before the step begins.</summary>
     /// <param name="plan">The step.</param>
+    /// <param name="batch">The step's own; stays empty when the backend draws nothing.</param>
+    public void Prepare(StepPlan plan, SamplingBatch batch)
+    {
+        batch.Clear();
+        _batch = null;
+        _leftOut = 0;
+        if (_drawer is null)
+        {
+            return;
+        }
+
+        foreach (ref readonly PlannedSequence item in plan.Sequences)
+        {
+            if (item.IsSampled && !TryAdd(batch, (Generation)item.Sequence))
+            {
+                batch.AddLeftOut();
+                _leftOut++;
+            }
+        }
+
+        if (_leftOut == batch.Rows.Length)
+        {
+            batch.Clear();
+            return;
+        }
+
+        _batch = batch;
+    }
+
+    /// <summary>Draws for every sampled sequence of a plan, and waits for the step.</summary>
+    /// <param name="plan">The step, prepared.</param>
     /// <param name="logits">A row for each sampled sequence, in their order.</param>
     public void Run(StepPlan plan, TensorView logits)
     {
         Array.Fill(_tokens, -1, 0, plan.Sequences.Length);
-        int left = _drawer is null ? logits.Rows : DrawByBackend(_drawer, plan, logits);
-        if (left == logits.Rows)
+        if (_batch is not { } batch)
         {
             DrawHere(plan, logits);
+            return;
         }
-        else if (left > 0)
+
+        _drawer!.Sample(logits, batch, _drawn.AsSpan(0, logits.Rows));
+        Take(plan, batch);
+        if (_leftOut > 0)
         {
-            DrawLeftOut(plan, logits);
+            DrawLeftOut(plan, batch, logits);
         }
     }
 
-    // How many rows are left to be drawn here.
-    private int DrawByBackend(ISamplingBackend drawer, StepPlan plan, TensorView logits)
-    {
-        _batch.Clear();
-        int left = 0;
-        foreach (ref readonly PlannedSequence item in plan.Sequences)
-        {
-            if (item.IsSampled && !TryAdd((Generation)item.Sequence))
-            {
-                _batch.AddLeftOut();
-                left++;
-            }
-        }
-
-        if (left < logits.Rows)
-        {
-            drawer.Sample(logits, _batch, _drawn.AsSpan(0, logits.Rows));
-            Take(plan);
-        }
-
-        return left;
-    }
-
-    private bool TryAdd(Generation generation)
+    private static bool TryAdd(SamplingBatch batch, Generation generation)
     {
         SamplingSettings settings = generation.Sampling;
         bool isTypical = settings.TypicalP < 1f && !settings.IsGreedy;
@@ -103,7 +115,7 @@ internal sealed class StepSampler
             Seed = settings.Seed,
             Draw = generation.NewTokenCount,
         };
-        _batch.Add(
+        batch.Add(
             row,
             looksAtPrompt ? tokens[..generation.PromptLength] : [],
             looksAtOutput ? tokens[generation.PromptLength..] : [],
@@ -112,7 +124,7 @@ internal sealed class StepSampler
         return true;
     }
 
-    private void Take(StepPlan plan)
+    private void Take(StepPlan plan, SamplingBatch batch)
     {
         int row = 0;
         for (int i = 0; i < plan.Sequences.Length; i++)
@@ -122,12 +134,12 @@ internal sealed class StepSampler
                 continue;
             }
 
-            if (_batch.Rows[row].IsDrawn)
+            if (batch.Rows[row].IsDrawn)
             {
                 SampledToken drawn = _drawn[row];
                 _tokens[i] = drawn.Token;
                 _statuses[i] = drawn.Status;
-                if (_batch.Rows[row].WantsLogprob && drawn.Status == SampleStatus.Sampled)
+                if (batch.Rows[row].WantsLogprob && drawn.Status == SampleStatus.Sampled)
                 {
                     Generation generation = (Generation)plan.Sequences[i].Sequence;
                     generation.Logprobs!.At(generation.NewTokenCount)[0] = new TokenLogprob(drawn.Token, drawn.Logprob);
@@ -152,7 +164,7 @@ internal sealed class StepSampler
         }
     }
 
-    private void DrawLeftOut(StepPlan plan, TensorView logits)
+    private void DrawLeftOut(StepPlan plan, SamplingBatch batch, TensorView logits)
     {
         int row = 0;
         for (int i = 0; i < plan.Sequences.Length; i++)
@@ -162,7 +174,7 @@ internal sealed class StepSampler
                 continue;
             }
 
-            if (!_batch.Rows[row].IsDrawn)
+            if (!batch.Rows[row].IsDrawn)
             {
                 Draw(plan, i, Read(logits.SliceRows(row, 1)));
             }

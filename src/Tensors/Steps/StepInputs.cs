@@ -1,3 +1,5 @@
+using InferenceServer.Tensors.Sampling;
+
 namespace InferenceServer.Tensors.Steps;
 
 /// <summary>
@@ -66,6 +68,12 @@ public sealed class StepInputs
     /// <summary>The adapters of the sampled rows: the same groups, rows counted in <see cref="SampledRows"/>; for the output head.</summary>
     public LoraBatch SampledLora { get; } = new();
 
+    /// <summary>
+    /// How the tokens of <see cref="SampledRows"/> will be drawn, where <see cref="ISamplingBackend.Sample"/> is to be called with this very batch:
+    /// then its settings travel with the step's integers. Empty otherwise.
+    /// </summary>
+    public SamplingBatch Sampling { get; } = new();
+
     /// <summary>The shape of the cache whose blocks these inputs were checked against, since they last changed.</summary>
     internal KvCacheShape? CheckedShape { get; set; }
 
@@ -80,6 +88,7 @@ public sealed class StepInputs
         SampledLora.Clear();
         Restore.Clear();
         SampledRestore.Clear();
+        Sampling.Clear();
     }
 
     /// <summary>Forgets the sampled rows and their groups; the rows themselves stay.</summary>
@@ -88,6 +97,7 @@ public sealed class StepInputs
         _sampledCount = 0;
         SampledLora.Clear();
         SampledRestore.Clear();
+        Sampling.Clear();
     }
 
     /// <summary>Appends consecutive tokens of one sequence.</summary>

@@ -73,6 +73,8 @@ internal sealed class RecordingBackend : IComputeBackend
         _inner.BeginStep(step);
     }
 
+    public void AbandonStep() => _inner.AbandonStep();
+
     public void Embed(WeightMatrix table, TensorView y)
     {
         if (_trained.Find(table) is { } parameter)

@@ -57,6 +57,8 @@ internal sealed class TimedBackend : IComputeBackend
         Count(nameof(BeginStep), start);
     }
 
+    public void AbandonStep() => _inner.AbandonStep();
+
     public void Embed(WeightMatrix table, TensorView y)
     {
         long start = Stopwatch.GetTimestamp();

@@ -1,6 +1,7 @@
 using InferenceServer.Cuda;
 using InferenceServer.Cuda.Compilation;
 using InferenceServer.Tensors;
+using InferenceServer.Tensors.Steps;
 using InferenceServer.TestKit.Cuda;
 using Xunit;
 
@@ -48,6 +49,53 @@ public sealed class CudaFaultTests : IDisposable
         backend.Scale(3f, new TensorView(buffer, 1, 2));
         backend.Read(new TensorView(buffer, 1, 2), values);
         Assert.Equal([3f, 6f], values);
+    }
+
+    [StandInTheory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_a_step_that_was_given_up_had_gathered_is_never_launched(bool isPostponed)
+    {
+        using CudaBackend backend = CudaTestBackend.Create();
+        using DeviceBuffer buffer = backend.Allocate(64, "buffer");
+        TensorView x = new(buffer, 1, 16);
+        StepInputs step = new(1, 1);
+        step.AddSequence([1], 0, [0]);
+        step.AddSampledRow(0);
+        backend.BeginStep(step);
+        StandIn.ResetCounters();
+        if (isPostponed)
+        {
+            backend.Add(x, x);
+        }
+        else
+        {
+            backend.Scale(2f, x);
+        }
+
+        backend.AbandonStep();
+
+        backend.BeginStep(step);
+        backend.Read(x, new float[16]);
+        Assert.Equal((0, 0), (StandIn.Counters.Launches, StandIn.Counters.KernelsRun));
+    }
+
+    [StandInFact]
+    public void A_step_is_given_up_only_when_what_it_launched_is_done()
+    {
+        using CudaBackend backend = CudaTestBackend.Create(graphs: false);
+        using DeviceBuffer buffer = backend.Allocate(64, "buffer");
+        StepInputs step = new(1, 1);
+        step.AddSequence([1], 0, [0]);
+        StandIn.SetOrder(StreamOrder.Lazy);
+        backend.BeginStep(step);
+        StandIn.ResetCounters();
+        backend.Scale(2f, new TensorView(buffer, 1, 16));
+        Assert.Equal(0, StandIn.Counters.KernelsRun);
+
+        backend.AbandonStep();
+
+        Assert.Equal(1, StandIn.Counters.KernelsRun);
     }
 
     [StandInFact]

@@ -53,10 +53,13 @@ public sealed class SamplingGraphTests
         Assert.Equal(0, eager.Backend.Context.Queue.Graphs.CaptureCount);
     }
 
-    [StandInFact]
-    public void A_step_copies_twice_up_and_once_down_and_no_logits()
+    [StandInTheory]
+    [InlineData(true, 1)]
+    [InlineData(false, 1)]
+    [InlineData(true, 3)]
+    public void A_step_copies_once_up_and_once_down_and_no_logits(bool graphs, int rowsEach)
     {
-        using Bench bench = new(graphs: true);
+        using Bench bench = new(graphs, rowsEach);
         for (int i = 0; i < 3; i++)
         {
             bench.Run(6, Kind.Filtered);
@@ -66,10 +69,35 @@ public sealed class SamplingGraphTests
         bench.Run(6, Kind.Filtered);
         StandInCounters counters = StandIn.Counters;
 
-        Assert.Equal(2, counters.CopiesUp);
+        Assert.Equal(1, counters.CopiesUp);
         Assert.Equal((1, 6 * 16), (counters.CopiesDown, counters.BytesDown));
-        Assert.Equal((0, 1), (counters.Launches, counters.GraphLaunches));
+        bool isGraph = graphs && rowsEach == 1;
+        Assert.Equal(isGraph ? 1 : 0, counters.GraphLaunches);
+        Assert.Equal(isGraph, counters.Launches == 0);
         Assert.Equal(0, counters.Allocations);
+    }
+
+    [StandInFact]
+    public void A_batch_that_is_not_the_steps_is_copied_by_itself_and_draws_the_same()
+    {
+        using Bench bench = new(graphs: true);
+        for (int i = 0; i < 3; i++)
+        {
+            bench.Run(6, Kind.Filtered, isOwn: false);
+        }
+
+        StandIn.ResetCounters();
+        bench.Run(6, Kind.Filtered, isOwn: false);
+
+        Assert.Equal(2, StandIn.Counters.CopiesUp);
+    }
+
+    [StandInFact]
+    public void A_batch_can_be_drawn_twice_in_a_step()
+    {
+        using Bench bench = new(graphs: true);
+
+        bench.Run(5, Kind.Filtered, draws: 2);
     }
 
     [StandInFact]
@@ -99,11 +127,15 @@ public sealed class SamplingGraphTests
         private readonly DeviceBuffer _x;
         private readonly DeviceBuffer _logits;
         private readonly StepInputs _step = new(MaxRows, MaxRows);
-        private readonly SamplingBatch _batch = new();
+        private readonly SamplingBatch _other = new();
+        private readonly int _rowsEach;
         private int _steps;
 
-        public Bench(bool graphs)
+        /// <param name="graphs">Whether steps are captured.</param>
+        /// <param name="rowsEach">Rows of a sequence; with more than one the step is no graph's.</param>
+        public Bench(bool graphs, int rowsEach = 1)
         {
+            _rowsEach = rowsEach;
             Backend = CudaTestBackend.Create(graphs: graphs);
             _x = Backend.Allocate(MaxRows * V * sizeof(float), "x");
             _logits = Backend.Allocate(MaxRows * V * sizeof(float), "logits");
@@ -113,14 +145,19 @@ public sealed class SamplingGraphTests
         public CudaBackend Backend { get; }
 
         /// <summary>Runs a step; its tokens must be the host's.</summary>
-        public SampledToken[] Run(int rows, Kind kind)
+        public SampledToken[] Run(int rows, Kind kind, bool isOwn = true, int draws = 1)
         {
             _step.Clear();
-            _batch.Clear();
+            _other.Clear();
+            SamplingBatch batch = isOwn ? _step.Sampling : _other;
             int[] history = [.. Enumerable.Range(0, 20 + (10 * ++_steps))];
             for (int i = 0; i < rows; i++)
             {
-                _step.AddSequence([1], 3 + i, [i]);
+                if (i % _rowsEach == 0)
+                {
+                    _step.AddSequence(new int[_rowsEach], 3 + i, [i]);
+                }
+
                 _step.AddSampledRow(i);
                 float temperature = kind == Kind.Greedy || i == 3 ? 0f : 0.5f + (0.1f * i);
                 SamplingRow row = SamplingBench.Plain(temperature, seed: (ulong)i, draw: history.Length) with
@@ -129,16 +166,20 @@ public sealed class SamplingGraphTests
                     TopP = kind == Kind.Filtered ? 0.9f - (0.01f * _steps) : 1f,
                     PresencePenalty = 0.1f * i,
                 };
-                _batch.Add(row, output: history);
+                batch.Add(row, output: history);
             }
 
             Backend.BeginStep(_step);
             TensorView logits = new(_logits, rows, V);
             Backend.GatherSampledRows(new TensorView(_x, rows, V), logits);
             SampledToken[] tokens = new SampledToken[rows];
-            Backend.Sample(logits, _batch, tokens);
-            SampledToken[] expected = SamplingBench.Expected(s_logits.Slice(0, rows), _batch);
-            Assert.Equal(expected.Select(one => one.Token), tokens.Select(one => one.Token));
+            SampledToken[] expected = SamplingBench.Expected(s_logits.Slice(0, rows), batch);
+            for (int i = 0; i < draws; i++)
+            {
+                Backend.Sample(logits, batch, tokens);
+                Assert.Equal(expected.Select(one => one.Token), tokens.Select(one => one.Token));
+            }
+
             return tokens;
         }
 

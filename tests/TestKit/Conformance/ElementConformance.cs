@@ -198,6 +198,26 @@ public abstract class ElementConformance : BackendConformance
     }
 
     [Fact]
+    public void A_step_after_one_that_was_given_up_is_right()
+    {
+        using WeightMatrix matrix = Pack(Backend, HostTensor.Random(10, 4, 1), WeightFormat.F32);
+        using GuardedTensor y = new(Backend, 1, 4);
+        StepInputs step = new(4, 1);
+        step.AddSequence([3], 10, [0]);
+        Backend.BeginStep(step);
+        Backend.Embed(matrix, y.View);
+        Assert.Throws<ArgumentException>(() => Backend.AddPositions(matrix, y.View));
+        Backend.AbandonStep();
+
+        step.Clear();
+        step.AddSequence([7], 2, [0]);
+        Backend.BeginStep(step);
+        Backend.Embed(matrix, y.View);
+
+        Closeness.AssertSameBits(HostTensor.Random(10, 4, 1).Row(7).ToArray(), y.Read(), "embeddings");
+    }
+
+    [Fact]
     public void Rows_of_no_tokens_are_no_work()
     {
         Backend.BeginStep(new StepInputs(4, 1));

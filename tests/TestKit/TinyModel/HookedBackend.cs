@@ -14,6 +14,9 @@ public class HookedBackend : IComputeBackend
     /// <summary>Called on the loop's thread before each step.</summary>
     public Action<StepInputs>? OnBeginStep { get; set; }
 
+    /// <summary>Called when a step is given up.</summary>
+    public Action? OnAbandonStep { get; set; }
+
     /// <summary>Called with what was read, which it may change.</summary>
     public SpanAction? OnRead { get; set; }
 
@@ -36,6 +39,12 @@ public class HookedBackend : IComputeBackend
     {
         OnBeginStep?.Invoke(step);
         Inner.BeginStep(step);
+    }
+
+    public void AbandonStep()
+    {
+        OnAbandonStep?.Invoke();
+        Inner.AbandonStep();
     }
 
     public void Read(TensorView source, Span<float> destination)

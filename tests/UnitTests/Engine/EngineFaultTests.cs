@@ -39,6 +39,8 @@ public sealed class EngineFaultTests
         await using EngineHost host = await EngineHost.StartAsync();
         EngineHost.Result expected = await host.GenerateAsync(EngineHost.Request("Served before and after"));
         bool isFull = true;
+        int abandoned = 0;
+        host.Backend.OnAbandonStep = () => abandoned++;
         host.Backend.OnBeginStep = _ =>
         {
             if (isFull)
@@ -53,5 +55,6 @@ public sealed class EngineFaultTests
 
         (await host.GenerateAsync(EngineHost.Request("Served before and after"))).AssertSame(expected);
         Assert.False(host.Engine.Fault.IsCompleted);
+        Assert.Equal(1, abandoned);
     }
 }
