@@ -149,7 +149,7 @@ __device__ __forceinline__ void add_ranks(const u8* const* pages, const float* f
 
 // y = (1 + sum w (output_scale - 1)) y + sum (B h + w output_bias). Grid: (pieces of 512 columns of each module, rows); a thread has four
 // columns, so that a warp reads neighbours of a column of B.
-extern "C" __global__ void __launch_bounds__(THREADS) adapter_expand(ADAPTER_PARAMETERS(int2, row_entries), float* __restrict__ y, int y_stride) {
+extern "C" __global__ void __launch_bounds__(THREADS, 6) adapter_expand(ADAPTER_PARAMETERS(int2, row_entries), float* __restrict__ y, int y_stride) {
   SHARED_ARRAY(float, factors, RANKS);
   SHARED_ARRAY(const u8*, pages, RANKS);
   MODULES(modules);
