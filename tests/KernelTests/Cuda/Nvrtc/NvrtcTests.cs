@@ -19,28 +19,34 @@ public sealed class NvrtcTests
 
     public static TheoryData<string> Files => [.. KernelSources.Kernels.Keys];
 
-    [NvrtcTheory]
+    [NvrtcTheory(isNewer: false)]
     [MemberData(nameof(Files))]
-    public void A_kernel_file_compiles_without_spills(string file)
+    public void A_kernel_file_compiles_without_spills(string file) => Compile(RealNvrtc.OfSystem, file);
+
+    [NvrtcTheory(isNewer: true)]
+    [MemberData(nameof(Files))]
+    public void A_newer_compiler_compiles_a_kernel_file_without_spills(string file) => Compile(RealNvrtc.OfTrixie, file);
+
+    private void Compile(RealNvrtc compiler, string file)
     {
         (string Architecture, int Status, string Log)[] compiled =
             [.. new[] { "sm_80", "sm_90" }.AsParallel().AsOrdered().Select(architecture =>
             {
-                (int status, string log, _) = RealNvrtc.Compile(file, architecture);
+                (int status, string log, _) = compiler.Compile(file, architecture);
                 return (architecture, status, log);
             })];
 
         foreach ((string architecture, int status, string log) in compiled)
         {
-            Assert.True(status == 0, $"{file} for {architecture}:\n{log}");
+            Assert.True(status == 0, $"{file} for {architecture} by {compiler.Version}:\n{log}");
             IReadOnlyList<KernelUsage> kernels = KernelUsage.OfLog(log);
             Assert.NotEmpty(kernels);
             foreach (KernelUsage usage in kernels)
             {
-                _output.WriteLine($"{architecture} {usage}");
+                _output.WriteLine($"{compiler.Version} {architecture} {usage}");
                 Assert.True(
                     usage.SpillBytes == 0 && usage.Registers <= MaxRegisters && usage.SharedBytes <= MaxStaticSharedBytes,
-                    $"{file} for {architecture}: {usage}");
+                    $"{file} for {architecture} by {compiler.Version}: {usage}");
             }
         }
     }

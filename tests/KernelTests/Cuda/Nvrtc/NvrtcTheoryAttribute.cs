@@ -6,5 +6,6 @@ namespace InferenceServer.KernelTests.Cuda.Nvrtc;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class NvrtcTheoryAttribute : TheoryAttribute
 {
-    public NvrtcTheoryAttribute() => Skip = RealNvrtc.WhyMissing;
+    /// <param name="isNewer">Whether it is the newer of the two.</param>
+    public NvrtcTheoryAttribute(bool isNewer) => Skip = (isNewer ? RealNvrtc.OfTrixie : RealNvrtc.OfSystem).WhyMissing;
 }

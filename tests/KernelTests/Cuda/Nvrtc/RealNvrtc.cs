@@ -9,22 +9,44 @@ namespace InferenceServer.KernelTests.Cuda.Nvrtc;
 /// <summary>
 /// NVIDIA's own compiler, which needs no GPU; <c>.ci/fetch-nvrtc</c> gets it. Loaded by path, beside the stand-in that the rest of the process uses.
 /// </summary>
-internal static unsafe class RealNvrtc
+internal sealed unsafe class RealNvrtc
 {
-    private static readonly string s_folder = Environment.GetEnvironmentVariable("NVRTC_FOLDER")
-        ?? Path.Combine(GoldenData.RepositoryRoot() ?? "", "tests", "KernelTests", "obj", "nvrtc");
+    private readonly string _folder;
+    private readonly Lazy<nint> _library;
 
-    private static readonly Lazy<nint> s_library = new(Load);
+    private RealNvrtc(string folder, string fetch)
+    {
+        _folder = folder;
+        _library = new Lazy<nint>(Load);
+        WhyMissing = Files("libnvrtc.so.*").Length > 0 ? null : $"no NVRTC in {folder} ({fetch})";
+    }
+
+    /// <summary>The one of the folder that <c>NVRTC_FOLDER</c> names, or of the system's release.</summary>
+    public static RealNvrtc OfSystem { get; } =
+        new(Environment.GetEnvironmentVariable("NVRTC_FOLDER") ?? Fetched("nvrtc"), ".ci/fetch-nvrtc tests/KernelTests/obj/nvrtc");
+
+    /// <summary>That of Debian's trixie: CUDA 12.4, which compiles to other instructions than 11.</summary>
+    public static RealNvrtc OfTrixie { get; } = new(Fetched("nvrtc-trixie"), ".ci/fetch-nvrtc tests/KernelTests/obj/nvrtc-trixie trixie");
 
     /// <summary>Why there is none; null where there is.</summary>
-    public static string? WhyMissing { get; } =
-        Files("libnvrtc.so.*").Length > 0 ? null : $"no NVRTC in {s_folder} (.ci/fetch-nvrtc tests/KernelTests/obj/nvrtc)";
+    public string? WhyMissing { get; }
+
+    /// <summary>Its version, such as "12.4".</summary>
+    public string Version
+    {
+        get
+        {
+            int major, minor;
+            Check(((delegate* unmanaged<int*, int*, int>)Export("nvrtcVersion"))(&major, &minor));
+            return $"{major}.{minor}";
+        }
+    }
 
     /// <summary>Compiles a kernel file of the backend with its own options.</summary>
     /// <param name="file">Name of the file.</param>
     /// <param name="architecture">Such as "sm_90".</param>
     /// <returns>NVRTC's status, its log, and the machine code's length.</returns>
-    public static (int Status, string Log, int CodeBytes) Compile(string file, string architecture)
+    public (int Status, string Log, int CodeBytes) Compile(string file, string architecture)
     {
         List<nint> strings = [];
         nint Keep(string text)
@@ -56,7 +78,9 @@ internal static unsafe class RealNvrtc
         }
     }
 
-    private static byte[] Read(nint program, string sizeOf, string get)
+    private static string Fetched(string name) => Path.Combine(GoldenData.RepositoryRoot() ?? "", "tests", "KernelTests", "obj", name);
+
+    private byte[] Read(nint program, string sizeOf, string get)
     {
         nuint size;
         Check(((delegate* unmanaged<nint, nuint*, int>)Export(sizeOf))(program, &size));
@@ -69,7 +93,7 @@ internal static unsafe class RealNvrtc
         return bytes;
     }
 
-    private static nint Load()
+    private nint Load()
     {
         // NVRTC opens its builtins by bare name; glibc finds them by that name once they are loaded by their path.
         foreach (string builtins in Files("libnvrtc-builtins.so.*"))
@@ -80,10 +104,10 @@ internal static unsafe class RealNvrtc
         return NativeLibrary.Load(Files("libnvrtc.so.*")[0]);
     }
 
-    private static string[] Files(string pattern) =>
-        Directory.Exists(s_folder) ? [.. Directory.GetFiles(s_folder, pattern).Order(StringComparer.Ordinal)] : [];
+    private string[] Files(string pattern) =>
+        Directory.Exists(_folder) ? [.. Directory.GetFiles(_folder, pattern).Order(StringComparer.Ordinal)] : [];
 
-    private static nint Export(string name) => NativeLibrary.GetExport(s_library.Value, name);
+    private nint Export(string name) => NativeLibrary.GetExport(_library.Value, name);
 
     private static void Check(int status) => Assert.Equal(0, status);
 }
