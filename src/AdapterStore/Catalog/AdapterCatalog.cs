@@ -26,6 +26,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     private readonly string _fingerprint;
     private readonly TimeProvider _time;
     private readonly CatalogDisk _disk;
+    private readonly UncheckedContents _unchecked;
 
     private readonly ConcurrentDictionary<AdapterUpload, bool> _uploads = [];
     private readonly ConcurrentQueue<CatalogProblem> _problems = [];
@@ -54,9 +55,10 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         _importer = new PeftImporter(model, options.Limits);
         _fingerprint = BaseFingerprint.Compute(model);
         _disk = new CatalogDisk(options, files);
+        _unchecked = new UncheckedContents(_disk);
         try
         {
-            _disk.Recover(_problems.Enqueue, (name, list, records) => _names = _names.Add(name, new NameState(list, records)));
+            _disk.Recover(Report, Found);
         }
         catch
         {
@@ -64,6 +66,9 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             throw;
         }
     }
+
+    /// <summary>Says each of <see cref="Problems"/> that comes from now on.</summary>
+    public event Action<CatalogProblem>? ProblemFound;
 
     /// <summary>What was found damaged and put aside, and clean-ups that failed.</summary>
     public IReadOnlyList<CatalogProblem> Problems => [.. _problems];
@@ -253,6 +258,30 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
     }
 
+    /// <summary>Hashes what has not been hashed since the start; what is damaged is put aside, and reported by <see cref="ProblemFound"/>.</summary>
+    /// <param name="cancellation">Stops it between two pieces of a file.</param>
+    /// <returns>Versions and bytes that are sound.</returns>
+    public (int Versions, long Bytes) VerifyContents(CancellationToken cancellation)
+    {
+        int versions = 0;
+        long bytes = 0;
+        foreach (AdapterId id in _unchecked.Ids)
+        {
+            try
+            {
+                long checkedBytes = CheckContents(id, cancellation);
+                versions += checkedBytes > 0 ? 1 : 0;
+                bytes += checkedBytes;
+            }
+            catch (Exception error) when (error is InvalidDataException or IOException)
+            {
+                // Reported; the others are looked at too.
+            }
+        }
+
+        return (versions, bytes);
+    }
+
     /// <inheritdoc/>
     public AdapterFootprint Measure(AdapterId id)
     {
@@ -282,6 +311,15 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
 
         try
         {
+            CheckContents(id, cancellation);
+        }
+        catch (Exception error) when (error is InvalidDataException or IOException)
+        {
+            throw Damaged(id, error);
+        }
+
+        try
+        {
             StoredVersion.Check(folder, record);
             Dictionary<string, float[]>? scales = record.Derived is null ? null : DerivedFile.Read(Path.Combine(folder, DerivedFile.FileName));
             return _importer.Import(folder, id.ToString(), scales, cancellation).Weights;
@@ -293,7 +331,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
         catch (Exception error) when (error is InvalidDataException or SafetensorsFormatException or FileNotFoundException)
         {
-            throw new AdapterFormatException(PeftImporter.WeightsFileName, id.ToString(), "the files as they were stored", error.Message, error);
+            throw Damaged(id, error);
         }
     }
 
@@ -341,6 +379,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             BaseFingerprint = _fingerprint,
         };
         _disk.WriteRecord(upload.Folder, record);
+        MakeWayForSound(id, cancellation);
         cancellation.ThrowIfCancellationRequested();
         lock (_changeLock)
         {
@@ -362,6 +401,78 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         Discard(upload.Folder);
     }
 
+    private void Report(CatalogProblem problem)
+    {
+        _problems.Enqueue(problem);
+        ProblemFound?.Invoke(problem);
+    }
+
+    private void Found(string name, VersionList list, IReadOnlyDictionary<string, AdapterRecord> records)
+    {
+        _names = _names.Add(name, new NameState(list, records));
+        if (_options.VerifyContents == ContentCheck.Beside)
+        {
+            foreach (AdapterRecord record in records.Values)
+            {
+                _unchecked.Add(record);
+            }
+        }
+    }
+
+    // The same files may lie there damaged: then those of the upload take their place.
+    private void MakeWayForSound(AdapterId id, CancellationToken cancellation)
+    {
+        try
+        {
+            CheckContents(id, cancellation);
+        }
+        catch (Exception error) when (error is InvalidDataException or IOException)
+        {
+            // Put aside and reported.
+        }
+    }
+
+    private long CheckContents(AdapterId id, CancellationToken cancellation)
+    {
+        try
+        {
+            return _unchecked.Check(id, cancellation);
+        }
+        catch (Exception error) when (error is InvalidDataException or IOException)
+        {
+            PutAside(id, error.Message);
+            throw;
+        }
+    }
+
+    // As at a start: no older version takes the place of a damaged current one by itself.
+    private void PutAside(AdapterId id, string reason)
+    {
+        lock (_changeLock)
+        {
+            if (!_names.TryGetValue(id.Name, out NameState? state) || !state.Records.ContainsKey(id.Digest))
+            {
+                return;
+            }
+
+            try
+            {
+                _disk.PutAside(_disk.VersionFolder(id), id.ToString(), reason, Report);
+                Publish(
+                    id.Name,
+                    state,
+                    state.List.With(
+                        state.List.Current == id.Digest ? null : state.List.Current, [.. state.List.Versions.Where(digest => digest != id.Digest)]));
+                _unchecked.Forget(id);
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            {
+                // It stays unchecked, so that no load believes it; the next start puts it aside.
+                Report(new CatalogProblem(id.ToString(), $"{reason}; it could not be put aside: {error.Message}"));
+            }
+        }
+    }
+
     // Lock held.
     private void Store(AdapterUpload upload, AdapterRecord record, NameState state)
     {
@@ -375,6 +486,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             }
 
             _disk.MoveIntoPlace(upload.Folder, record.Id);
+            _unchecked.Forget(record.Id);
         }
 
         upload.WasAlreadyPresent = isStored;
@@ -403,7 +515,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
             catch (Exception error) when (error is IOException or UnauthorizedAccessException)
             {
                 // The upload itself is done; what is left over goes at the next start.
-                _problems.Enqueue(new CatalogProblem($"{record.Name}@{digest}", $"an old version was not removed: {error.Message}"));
+                Report(new CatalogProblem($"{record.Name}@{digest}", $"an old version was not removed: {error.Message}"));
             }
         }
     }
@@ -451,9 +563,12 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            _problems.Enqueue(new CatalogProblem(folder, $"a folder that is no longer needed was not removed: {error.Message}"));
+            Report(new CatalogProblem(folder, $"a folder that is no longer needed was not removed: {error.Message}"));
         }
     }
+
+    private static AdapterFormatException Damaged(AdapterId id, Exception error) =>
+        new(PeftImporter.WeightsFileName, id.ToString(), "the files as they were stored", error.Message, error);
 
     private AdapterRecord Find(AdapterId id) =>
         _names.GetValueOrDefault(id.Name)?.Records.GetValueOrDefault(id.Digest) ?? throw new AdapterNotFoundException(id.ToString());

@@ -16,11 +16,8 @@ public sealed class AdapterCatalogOptions
     [Range(1, 1000)]
     public int KeepVersions { get; set; } = 3;
 
-    /// <summary>
-    /// Whether every file is hashed at start. Default true: about a second for each gigabyte finds silent damage; without it sizes and
-    /// headers are checked.
-    /// </summary>
-    public bool VerifyContentsAtStart { get; set; } = true;
+    /// <summary>When the contents of what is stored are checked against their digests. Default <see cref="ContentCheck.Beside"/>.</summary>
+    public ContentCheck VerifyContents { get; set; } = ContentCheck.Beside;
 
     /// <summary>What an adapter may cost.</summary>
     public AdapterLimits Limits { get; set; } = new();

@@ -133,7 +133,7 @@ internal sealed class CatalogDisk : IDisposable
             foreach (string digest in list.Versions)
             {
                 AdapterId id = new(name, digest);
-                records.Add(digest, StoredVersion.Read(VersionFolder(id), id, verifyContents: false));
+                records.Add(digest, StoredVersion.Read(VersionFolder(id), id));
             }
 
             return (list, records);
@@ -166,6 +166,20 @@ internal sealed class CatalogDisk : IDisposable
 
             RecoverName(name, folder, report, found);
         }
+    }
+
+    /// <summary>Moves what is damaged out of the way; nobody deletes it.</summary>
+    public void PutAside(string folder, string subject, string reason, Action<CatalogProblem> report)
+    {
+        if (!Directory.Exists(folder))
+        {
+            report(new CatalogProblem(subject, "its folder is missing"));
+            return;
+        }
+
+        string target = Path.Combine(_quarantine, $"{Path.GetFileName(folder)}-{Guid.NewGuid():N}");
+        Files.MoveDirectory(folder, target);
+        report(new CatalogProblem(subject, $"{reason}; moved to {target}"));
     }
 
     public void Dispose() => _guard.Dispose();
@@ -201,7 +215,13 @@ internal sealed class CatalogDisk : IDisposable
             AdapterId id = new(name, digest);
             try
             {
-                records.Add(digest, StoredVersion.Read(VersionFolder(id), id, _options.VerifyContentsAtStart));
+                AdapterRecord record = StoredVersion.Read(VersionFolder(id), id);
+                if (_options.VerifyContents == ContentCheck.BeforeServing)
+                {
+                    StoredVersion.CheckContents(VersionFolder(id), record, CancellationToken.None);
+                }
+
+                records.Add(digest, record);
             }
             catch (Exception error) when (error is InvalidDataException or IOException)
             {
@@ -224,19 +244,6 @@ internal sealed class CatalogDisk : IDisposable
         }
 
         found(name, list, records);
-    }
-
-    private void PutAside(string folder, string subject, string reason, Action<CatalogProblem> report)
-    {
-        if (!Directory.Exists(folder))
-        {
-            report(new CatalogProblem(subject, "its folder is missing"));
-            return;
-        }
-
-        string target = Path.Combine(_quarantine, $"{Path.GetFileName(folder)}-{Guid.NewGuid():N}");
-        Files.MoveDirectory(folder, target);
-        report(new CatalogProblem(subject, $"{reason}; moved to {target}"));
     }
 
     private string TrashFolder() => Path.Combine(_staging, Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture));

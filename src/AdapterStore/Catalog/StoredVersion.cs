@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using InferenceServer.AdapterStore.Import;
@@ -10,9 +11,11 @@ internal static class StoredVersion
 {
     public const string RecordFileName = "record.json";
 
+    private const int HashBufferBytes = 256 << 10;
+
     /// <summary>Reads the record of a folder and checks the files against it.</summary>
     /// <exception cref="InvalidDataException">Something is missing or damaged.</exception>
-    public static AdapterRecord Read(string folder, AdapterId id, bool verifyContents)
+    public static AdapterRecord Read(string folder, AdapterId id)
     {
         AdapterRecord record = SealedJson.Read<AdapterRecord>(Path.Combine(folder, RecordFileName));
         if (record.Id != id)
@@ -21,17 +24,19 @@ internal static class StoredVersion
         }
 
         Check(folder, record);
-        if (verifyContents)
-        {
-            CheckHash(folder, PeftImporter.ConfigFileName, record.Config);
-            CheckHash(folder, PeftImporter.WeightsFileName, record.Weights);
-            if (record.Derived is { } derived)
-            {
-                CheckHash(folder, DerivedFile.FileName, derived);
-            }
-        }
-
         return record;
+    }
+
+    /// <summary>The dear check: the SHA-256 of every file.</summary>
+    /// <exception cref="InvalidDataException">One has changed.</exception>
+    public static void CheckContents(string folder, AdapterRecord record, CancellationToken cancellation)
+    {
+        CheckHash(folder, PeftImporter.ConfigFileName, record.Config, cancellation);
+        CheckHash(folder, PeftImporter.WeightsFileName, record.Weights, cancellation);
+        if (record.Derived is { } derived)
+        {
+            CheckHash(folder, DerivedFile.FileName, derived, cancellation);
+        }
     }
 
     /// <summary>The cheap check: sizes, and the header of the weights.</summary>
@@ -78,10 +83,20 @@ internal static class StoredVersion
         }
     }
 
-    private static void CheckHash(string folder, string name, StoredFile stored)
+    private static void CheckHash(string folder, string name, StoredFile stored, CancellationToken cancellation)
     {
-        using FileStream stream = new(Path.Combine(folder, name), FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
-        if (Convert.ToHexStringLower(SHA256.HashData(stream)) != stored.Sha256)
+        using FileStream stream = new(
+            Path.Combine(folder, name), FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(HashBufferBytes);
+        for (int count = stream.Read(buffer); count > 0; count = stream.Read(buffer))
+        {
+            cancellation.ThrowIfCancellationRequested();
+            hash.AppendData(buffer, 0, count);
+        }
+
+        ArrayPool<byte>.Shared.Return(buffer);
+        if (Convert.ToHexStringLower(hash.GetHashAndReset()) != stored.Sha256)
         {
             throw new InvalidDataException($"the contents of {name} have changed");
         }

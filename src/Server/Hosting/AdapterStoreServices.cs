@@ -38,9 +38,16 @@ internal static class AdapterStoreServices
             provider.GetRequiredService<IOptions<AdapterCatalogOptions>>().Value,
             provider.GetRequiredService<LanguageModel>().Transformer.Shape,
             provider.GetRequiredService<TimeProvider>());
+        ILogger log = provider.GetRequiredService<ILogger<AdapterCatalog>>();
+        foreach (CatalogProblem problem in catalog.Problems)
+        {
+            ServerLog.AdapterProblem(log, problem.Subject, problem.Reason);
+        }
+
+        catalog.ProblemFound += problem => ServerLog.AdapterProblem(log, problem.Subject, problem.Reason);
         if (server.Model.Length == 0)
         {
-            new DemoTenants(catalog, server.Data, provider.GetRequiredService<ILogger<AdapterCatalog>>()).Add();
+            new DemoTenants(catalog, server.Data, log).Add();
         }
 
         return catalog;

@@ -35,6 +35,7 @@ public sealed class ModelStartup(
     private readonly CancellationTokenRegistration[] _registrations = new CancellationTokenRegistration[2];
     private Serving? _serving;
     private Task _pinned = Task.CompletedTask;
+    private ContentVerification? _verification;
 
     /// <summary>Completes once requests are taken; fails with what kept the server from that.</summary>
     public Task Ready => _ready.Task;
@@ -56,6 +57,7 @@ public sealed class ModelStartup(
         // The web server has been stopped before this, and with it every call.
         await _ready.Task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _pinned.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        Interlocked.Exchange(ref _verification, null)?.Dispose();
         if (_serving is not null)
         {
             _serving.Worker.BeginStop();
@@ -90,6 +92,7 @@ public sealed class ModelStartup(
             _serving = serving;
             gate.Open(serving);
             _pinned = serving.Pins.RestoreAsync(lifetime.ApplicationStopping);
+            _verification = new ContentVerification(serving.Catalog, log);
             SetHealth(ServingStatus.Serving);
             serving.LogStart(log, Stopwatch.GetElapsedTime(start));
             _ = WatchAsync(serving.Engine);

@@ -78,4 +78,10 @@ internal static partial class ServerLog
 
     [LoggerMessage(19, LogLevel.Warning, "Pinned adapter {Adapter} was not brought to the device: {Reason}")]
     public static partial void PinNotRestored(ILogger log, string adapter, string reason);
+
+    [LoggerMessage(20, LogLevel.Information, "Adapters: {Versions} versions, {Bytes}, are as they were stored; checked in {Seconds:0.0} s")]
+    public static partial void AdaptersVerified(ILogger log, int versions, string bytes, double seconds);
+
+    [LoggerMessage(21, LogLevel.Error, "Stored adapters: {Subject}: {Reason}")]
+    public static partial void AdapterProblem(ILogger log, string subject, string reason);
 }

@@ -209,11 +209,8 @@ public sealed class AdapterCatalogTests : IDisposable
             other = Upload(catalog, "b", 3);
         }
 
-        string path = _root[$"adapters/a/{damaged.Digest}/{file}"];
-        byte[] bytes = File.ReadAllBytes(path);
-        bytes[flippedByte < 0 ? ^1 : flippedByte] ^= 4;
-        File.WriteAllBytes(path, bytes);
-        using AdapterCatalog again = Open();
+        Flip(_root[$"adapters/a/{damaged.Digest}/{file}"], flippedByte);
+        using AdapterCatalog again = Open(check: ContentCheck.BeforeServing);
 
         CatalogProblem problem = Assert.Single(again.Problems);
         Assert.Equal(damaged.Id.ToString(), problem.Subject);
@@ -223,6 +220,120 @@ public sealed class AdapterCatalogTests : IDisposable
         Assert.Equal(other.Id, Assert.Single(again.List()).Id);
         Assert.Equal(older.Id, again.Activate("a", older.Digest).Id);
         _ = again.Load(older.Id, CancellationToken.None);
+    }
+
+    [Theory]
+    [InlineData("adapter_model.safetensors", -1)]
+    [InlineData("adapter_config.json", 5)]
+    [InlineData("derived.safetensors", -1)]
+    public void Damage_that_only_contents_show_is_found_beside_serving(string file, int flippedByte)
+    {
+        AdapterRecord older;
+        AdapterRecord damaged;
+        using (AdapterCatalog catalog = Open())
+        {
+            older = Upload(catalog, "a", 1);
+            damaged = Upload(catalog, "a", 2, usesDora: true);
+            Upload(catalog, "b", 3);
+        }
+
+        Flip(_root[$"adapters/a/{damaged.Digest}/{file}"], flippedByte);
+        using (AdapterCatalog again = Open())
+        {
+            List<CatalogProblem> found = [];
+            again.ProblemFound += found.Add;
+            Assert.Empty(again.Problems);
+
+            (int versions, long bytes) = again.VerifyContents(CancellationToken.None);
+
+            Assert.Equal((2, older.DiskBytes + again.Get("b").DiskBytes), (versions, bytes));
+            Assert.Equal(damaged.Id.ToString(), Assert.Single(found).Subject);
+            Assert.False(again.TryGet("a", out _));
+            Assert.Single(Directory.GetDirectories(_root["quarantine"]));
+            Assert.Equal((0, 0L), again.VerifyContents(CancellationToken.None));
+            Assert.Equal(older.Id, again.Activate("a", older.Digest).Id);
+        }
+
+        using AdapterCatalog last = Open();
+        Assert.Empty(last.Problems);
+        Assert.Equal(older.Id, last.Get("a").Id);
+    }
+
+    [Fact]
+    public void A_damaged_adapter_is_refused_at_its_first_load_if_that_comes_before_the_check()
+    {
+        AdapterRecord damaged;
+        using (AdapterCatalog catalog = Open())
+        {
+            damaged = Upload(catalog, "a", 1);
+        }
+
+        Flip(_root[$"adapters/a/{damaged.Digest}/adapter_model.safetensors"], -1);
+        using AdapterCatalog again = Open();
+
+        AdapterFormatException error = Assert.Throws<AdapterFormatException>(() => again.Load(damaged.Id, CancellationToken.None));
+
+        Assert.Contains("adapter_model.safetensors have changed", error.Message, StringComparison.Ordinal);
+        Assert.Equal(damaged.Id.ToString(), Assert.Single(again.Problems).Subject);
+        Assert.Throws<AdapterNotFoundException>(() => again.Load(damaged.Id, CancellationToken.None));
+        Assert.Equal((0, 0L), again.VerifyContents(CancellationToken.None));
+    }
+
+    [Fact]
+    public void A_damaged_adapter_that_cannot_be_put_aside_is_not_served_either()
+    {
+        AdapterRecord damaged;
+        using (AdapterCatalog catalog = Open())
+        {
+            damaged = Upload(catalog, "a", 1);
+        }
+
+        Flip(_root[$"adapters/a/{damaged.Digest}/adapter_model.safetensors"], -1);
+        FailingFiles files = new();
+        using AdapterCatalog again = new(Options(), TinyModel.Shape, null, files);
+        for (int failAt = 0; failAt < 3; failAt++)
+        {
+            files.FailAt = files.Steps + failAt;
+            Assert.ThrowsAny<Exception>(() => again.Load(damaged.Id, CancellationToken.None));
+        }
+
+        files.FailAt = -1;
+        Assert.Throws<AdapterNotFoundException>(() => again.Load(damaged.Id, CancellationToken.None));
+        Assert.NotEmpty(again.Problems);
+        Assert.Single(Directory.GetDirectories(_root["quarantine"]));
+    }
+
+    [Fact]
+    public void The_same_files_again_take_the_place_of_damaged_ones()
+    {
+        AdapterRecord damaged;
+        using (AdapterCatalog catalog = Open())
+        {
+            damaged = Upload(catalog, "a", 1);
+        }
+
+        Flip(_root[$"adapters/a/{damaged.Digest}/adapter_model.safetensors"], -1);
+        using AdapterCatalog again = Open();
+
+        AdapterRecord sound = Upload(again, "a", 1);
+
+        Assert.Equal(damaged.Id, sound.Id);
+        _ = again.Load(sound.Id, CancellationToken.None);
+        Assert.Single(Directory.GetDirectories(_root["quarantine"]));
+    }
+
+    [Fact]
+    public void The_check_of_contents_stops_when_told_to_and_looks_again_later()
+    {
+        using (AdapterCatalog catalog = Open())
+        {
+            Upload(catalog, "a", 1);
+        }
+
+        using AdapterCatalog again = Open();
+
+        Assert.Throws<OperationCanceledException>(() => again.VerifyContents(new CancellationToken(canceled: true)));
+        Assert.Equal(1, again.VerifyContents(CancellationToken.None).Versions);
     }
 
     [Fact]
@@ -357,9 +468,17 @@ public sealed class AdapterCatalogTests : IDisposable
         Assert.Equal(record.Id.ToString(), lease.Adapter.Label);
     }
 
-    private AdapterCatalogOptions Options(int keepVersions = 3) => new() { Root = _root.Path, KeepVersions = keepVersions };
+    private static void Flip(string path, int index)
+    {
+        byte[] bytes = File.ReadAllBytes(path);
+        bytes[index < 0 ? ^1 : index] ^= 4;
+        File.WriteAllBytes(path, bytes);
+    }
 
-    private AdapterCatalog Open(int keepVersions = 3) => new(Options(keepVersions), TinyModel.Shape);
+    private AdapterCatalogOptions Options(int keepVersions = 3, ContentCheck check = ContentCheck.Beside) =>
+        new() { Root = _root.Path, KeepVersions = keepVersions, VerifyContents = check };
+
+    private AdapterCatalog Open(int keepVersions = 3, ContentCheck check = ContentCheck.Beside) => new(Options(keepVersions, check), TinyModel.Shape);
 
     private static AdapterRecord Upload(AdapterCatalog catalog, string name, int seed, bool usesDora = false)
     {
