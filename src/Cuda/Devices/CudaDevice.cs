@@ -63,20 +63,28 @@ internal sealed unsafe class CudaDevice : IDisposable
     public static bool TryOpen(int ordinal, [NotNullWhen(true)] out CudaDevice? device, out string reason)
     {
         device = null;
-        foreach (string library in (string[])[NativeLibraries.Driver, NativeLibraries.Nvrtc, NativeLibraries.CublasLt])
+        if (!NativeLibraries.IsAvailable(NativeLibraries.Driver))
         {
-            if (!NativeLibraries.IsAvailable(library))
-            {
-                reason = $"none of {string.Join(", ", NativeLibraries.FilesOf(library))} was found";
-                return false;
-            }
+            reason = Missing(NativeLibraries.Driver, 0);
+            return false;
         }
 
         int result = CudaDriver.Initialize(0);
         if (result != 0)
         {
-            reason = string.Create(CultureInfo.InvariantCulture, $"cuInit gave error {result}");
+            reason = $"cuInit gave {CudaDriver.Describe(result)}";
             return false;
+        }
+
+        CudaDriver.Check(CudaDriver.GetVersion(out int version), "cuDriverGetVersion");
+        NativeLibraries.UseUpTo(version / 1000);
+        foreach (string library in (string[])[NativeLibraries.Nvrtc, NativeLibraries.CublasLt])
+        {
+            if (!NativeLibraries.IsAvailable(library))
+            {
+                reason = string.Create(CultureInfo.InvariantCulture, $"{Missing(library, version / 1000)}; the driver is for CUDA {version / 1000}.{version % 1000 / 10}");
+                return false;
+            }
         }
 
         CudaDriver.Check(CudaDriver.GetDeviceCount(out int count), "cuDeviceGetCount");
@@ -110,6 +118,8 @@ internal sealed unsafe class CudaDevice : IDisposable
             _ = CudaDriver.ReleasePrimaryContext(_device);
         }
     }
+
+    private static string Missing(string library, int newest) => $"none of {string.Join(", ", NativeLibraries.FilesOf(library, newest))} was found";
 
     private int Attribute(int attribute)
     {

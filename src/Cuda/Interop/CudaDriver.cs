@@ -153,12 +153,18 @@ internal static unsafe partial class CudaDriver
         }
     }
 
-    [System.Diagnostics.CodeAnalysis.DoesNotReturn]
-    private static void Throw(int result, string call)
+    /// <summary>A result's name and meaning, as the driver gives them.</summary>
+    public static string Describe(int result)
     {
         string name = GetErrorName(result, out nint text) == 0 ? Marshal.PtrToStringUTF8(text) ?? "" : $"error {result}";
         string meaning = GetErrorString(result, out text) == 0 ? Marshal.PtrToStringUTF8(text) ?? "" : "unknown";
-        CudaException error = new(result, $"{call}: {name} ({meaning})");
+        return $"{name} ({meaning})";
+    }
+
+    [System.Diagnostics.CodeAnalysis.DoesNotReturn]
+    private static void Throw(int result, string call)
+    {
+        CudaException error = new(result, $"{call}: {Describe(result)}");
         throw error.IsSticky ? new DeviceLostException(error.Message, error) : error;
     }
 

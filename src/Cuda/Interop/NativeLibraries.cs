@@ -15,6 +15,7 @@ internal static class NativeLibraries
     private static readonly Lock s_gate = new();
     private static readonly Dictionary<string, nint> s_loaded = new(StringComparer.Ordinal); // under s_gate
     private static string[] s_folders = []; // under s_gate
+    private static int s_newest = int.MaxValue; // under s_gate
 
     /// <summary>Names the folders to search before the loader's own path. Libraries that are loaded already stay.</summary>
     /// <param name="path">Folders separated by ':'; empty for <c>CUDA_LIBRARY_PATH</c>.</param>
@@ -27,17 +28,38 @@ internal static class NativeLibraries
         }
     }
 
+    /// <summary>
+    /// Passes over libraries of a CUDA that the driver is too old for: its code and its calls are not known there, though it loads. Those that are
+    /// loaded already stay.
+    /// </summary>
+    /// <param name="cudaMajor">The driver's version of CUDA, such as 12.</param>
+    public static void UseUpTo(int cudaMajor)
+    {
+        lock (s_gate)
+        {
+            s_newest = cudaMajor;
+        }
+    }
+
     /// <summary>Whether a library can be loaded.</summary>
     public static bool IsAvailable(string name) => Resolve(name, Assembly.GetExecutingAssembly(), null) != 0;
 
     /// <summary>The files tried for a library, newest version first.</summary>
-    public static string[] FilesOf(string name) => name switch
+    /// <param name="name">The library.</param>
+    /// <param name="newest">CUDA's newest version that counts.</param>
+    public static string[] FilesOf(string name, int newest)
     {
-        Driver => ["libcuda.so.1", "libcuda.so"],
-        CublasLt => ["libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11"],
-        Nvrtc => ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"],
-        _ => [],
-    };
+        if (name == Driver)
+        {
+            return ["libcuda.so.1", "libcuda.so"];
+        }
+
+        // NVRTC of CUDA 11 kept the number of 11.2.
+        (int Major, string File)[] files = name == CublasLt
+            ? [(13, "libcublasLt.so.13"), (12, "libcublasLt.so.12"), (11, "libcublasLt.so.11")]
+            : [(13, "libnvrtc.so.13"), (12, "libnvrtc.so.12"), (11, "libnvrtc.so.11.2")];
+        return [.. files.Where(file => file.Major <= newest).Select(file => file.File)];
+    }
 
     [SuppressMessage("Usage", "CA2255", Justification = "The resolver must stand before the first native call, and only one can be set.")]
     [ModuleInitializer]
@@ -52,7 +74,7 @@ internal static class NativeLibraries
                 return handle;
             }
 
-            foreach (string file in FilesOf(name))
+            foreach (string file in FilesOf(name, s_newest))
             {
                 if (TryLoad(file, out handle))
                 {
