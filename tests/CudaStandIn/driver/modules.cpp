@@ -12,7 +12,7 @@ using namespace driver;
 
 namespace
 {
-constexpr int MaxDynamicShared = 232448 - 1024, SharedWithoutAsking = 48 * 1024;
+constexpr int MaxDynamicShared = 232448, SharedWithoutAsking = 48 * 1024;
 
 struct Function
 {

@@ -103,5 +103,5 @@ extern thread_local Block* running;
 
 inline Fiber* me() { return static_cast<Fiber*>(shim::current); }
 
-constexpr size_t MaxStaticShared = 48 * 1024;
+constexpr size_t MaxStaticShared = 48 * 1024, MaxShared = 227 * 1024;
 }

@@ -118,6 +118,13 @@ void* shim::shared_array(const void* key, size_t bytes, const char* name)
         fail("the shared array '%s' takes static shared memory over %zu bytes", name, fibers::MaxStaticShared);
     }
 
+    // KernelModule.cs asks for more than 48 KiB where the dynamic part alone is more; what stands in the kernel counts too.
+    const size_t limit = block.dynamicBytes > fibers::MaxStaticShared ? fibers::MaxShared : fibers::MaxStaticShared;
+    if (block.staticBytes + block.dynamicBytes > limit)
+    {
+        fail("the shared array '%s' and %zu bytes of dynamic shared memory take a block over %zu bytes", name, block.dynamicBytes, limit);
+    }
+
     block.shared.push_back({key, name, block.sharedMemory.allocate(bytes), bytes});
     return block.shared.back().memory;
 }

@@ -74,3 +74,10 @@ extern "C" __global__ void too_much_shared(float* y) {
 }
 
 extern "C" __global__ void __launch_bounds__(64) bounded(float* y) { y[threadIdx.x] = 0.f; }
+
+extern "C" __global__ void both_kinds_of_shared(float* y) {
+  SHARED_DYN(float, d);
+  SHARED_ARRAY(float, s, 32);
+  d[threadIdx.x] = s[threadIdx.x] = 0.f;
+  y[threadIdx.x] = d[threadIdx.x];
+}

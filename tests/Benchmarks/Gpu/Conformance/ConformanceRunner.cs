@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Reflection;
 using System.Text.Json;
+using InferenceServer.Cuda.Devices;
+using InferenceServer.Cuda.Interop;
 using InferenceServer.Tensors;
 using InferenceServer.TestKit.Cuda;
 using Xunit;
@@ -27,6 +29,8 @@ internal static class ConformanceRunner
     /// <returns>0, or 1 when the device was lost and later tests were not run.</returns>
     public static int Run(string[] arguments)
     {
+        // A context is made when its first user comes and taken down with the last; for each test anew that would be most of the time.
+        using CudaDevice? kept = CudaHardware.IsAsked ? Open() : null;
         (Type Type, MethodInfo Method, object?[] Arguments, string? Skip)[] tests =
             [.. TypesOf(arguments[0]).Where(type => IsOf(type, arguments[1])).OrderBy(type => type.FullName, StringComparer.Ordinal).SelectMany(TestsOf)];
         for (int i = int.Parse(arguments[2], CultureInfo.InvariantCulture); i < tests.Length; i++)
@@ -45,6 +49,12 @@ internal static class ConformanceRunner
         }
 
         return 0;
+    }
+
+    private static CudaDevice? Open()
+    {
+        NativeLibraries.SearchFirst("");
+        return CudaDevice.TryOpen(0, out CudaDevice? device, out _) ? device : null;
     }
 
     private static Type[] TypesOf(string path)

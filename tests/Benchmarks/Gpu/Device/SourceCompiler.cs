@@ -9,13 +9,13 @@ namespace InferenceServer.Benchmarks.Gpu.Device;
 /// <summary>Compiles a kernel of the benchmark's own, which stands alone.</summary>
 internal static unsafe class SourceCompiler
 {
-    /// <summary>PTX of a file beside this one.</summary>
+    /// <summary>Machine code of a file beside this one, which the driver need not translate: its translator may be missing, or older than NVRTC.</summary>
     /// <exception cref="CudaException">It does not compile.</exception>
     public static byte[] Compile(CudaDevice device, string file)
     {
         byte[] source = Encoding.UTF8.GetBytes(Text(file) + '\0');
         byte[] name = Encoding.UTF8.GetBytes(file + '\0');
-        byte[] option = Encoding.UTF8.GetBytes($"--gpu-architecture=compute_{Math.Min(device.ComputeCapability, 90)}\0");
+        byte[] option = Encoding.UTF8.GetBytes($"--gpu-architecture=sm_{device.ComputeCapability}\0");
         fixed (byte* text = source, own = name, first = option)
         {
             NvrtcLibrary.Check(NvrtcLibrary.CreateProgram(out nint program, text, own, 0, null, null), "nvrtcCreateProgram");
@@ -23,14 +23,14 @@ internal static unsafe class SourceCompiler
             {
                 byte** options = stackalloc byte*[] { first };
                 NvrtcLibrary.Check(NvrtcLibrary.CompileProgram(program, 1, options), $"compiling {file}");
-                NvrtcLibrary.Check(NvrtcLibrary.GetPtxSize(program, out nuint size), "nvrtcGetPTXSize");
-                byte[] ptx = new byte[(int)size];
-                fixed (byte* target = ptx)
+                NvrtcLibrary.Check(NvrtcLibrary.GetCubinSize(program, out nuint size), "nvrtcGetCUBINSize");
+                byte[] code = new byte[(int)size];
+                fixed (byte* target = code)
                 {
-                    NvrtcLibrary.Check(NvrtcLibrary.GetPtx(program, target), "nvrtcGetPTX");
+                    NvrtcLibrary.Check(NvrtcLibrary.GetCubin(program, target), "nvrtcGetCUBIN");
                 }
 
-                return ptx;
+                return code;
             }
             finally
             {

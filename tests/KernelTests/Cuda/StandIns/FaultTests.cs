@@ -26,6 +26,7 @@ public sealed class FaultTests
     [InlineData("null_pointer", IllegalAddress, "where there is no allocation")]
     [InlineData("shift_too_far", LaunchFailed, "a shift of")]
     [InlineData("division_by_zero", LaunchFailed, "by zero")]
+    [InlineData("both_kinds_of_shared", LaunchFailed, "and 49152 bytes of dynamic shared memory take a block over 49152 bytes")]
     [InlineData("too_much_shared", LaunchFailed, "takes static shared memory over 49152 bytes")]
     public void A_mistake_is_found_under_every_schedule_and_named(string kernel, int code, string message)
     {
@@ -54,6 +55,10 @@ public sealed class FaultTests
                         break;
                     case "division_by_zero":
                         samples.Run(kernel, 1, 32, y, 0);
+                        break;
+                    case "both_kinds_of_shared":
+                        samples.Launch(kernel, 1, 32, 48 * 1024, null, y);
+                        samples.Stream.Synchronize();
                         break;
                     default:
                         samples.Launch(kernel, 1, kernel == "divergent_barrier" ? 64 : 32, 128, null, y);

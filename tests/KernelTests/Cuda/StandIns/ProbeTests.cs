@@ -34,6 +34,24 @@ public sealed class ProbeTests
         }
     }
 
+    [StandInTheory]
+    [InlineData(1f)]
+    [InlineData(-1f)]
+    public void Sums_of_products_are_cut_off_towards_zero(float sign)
+    {
+        using SampleKernels samples = new("probes.cu", "probe_mma");
+        float[] a = new float[256], b = new float[128];
+        a[0] = sign;
+        a.AsSpan(1, 7).Fill(sign * 1.5f * MathF.ScaleB(1, -24));
+        b.AsSpan(0, 8).Fill(1);
+        ulong product = samples.Upload<float>(new float[128]);
+
+        samples.Run("probe_mma", 1, 32, samples.Upload<ushort>(Halves(a)), samples.Upload<ushort>(Halves(b)), product);
+
+        // Seven times 2^-24 are left of the small ones, of which a float next to 1 keeps three times 2^-23; rounding each sum would keep seven.
+        Assert.Equal(sign * (1 + (3 * MathF.ScaleB(1, -23))), samples.Download<float>(product, 128)[0]);
+    }
+
     [StandInFact]
     public void A_transposed_matrix_load_hands_out_columns()
     {
