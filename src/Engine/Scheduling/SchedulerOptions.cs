@@ -9,12 +9,12 @@ public sealed class SchedulerOptions : IValidatableObject
 
     /// <summary>
     /// Most tokens (rows) of one step. Default 512: on a CPU that is a few hundred milliseconds for a small model, the longest that a
-    /// running generation waits for its next token behind somebody's prompt.
+    /// running generation waits for its next token behind somebody's prompt. The server takes more on a GPU where nobody has said.
     /// </summary>
     [Range(1, 1 << 20)]
     public int MaxBatchTokens { get; set; } = 512;
 
-    /// <summary>Most sequences that hold KV blocks and run at once. Default 64: beyond it each one only becomes slower on a CPU.</summary>
+    /// <summary>Most sequences that hold KV blocks and run at once. Default 64: beyond it each one only becomes slower on a CPU; more on a GPU.</summary>
     [Range(1, 1 << 16)]
     public int MaxRunningSequences { get; set; } = 64;
 

@@ -17,6 +17,8 @@ internal sealed class CpuPlatform : IComputePlatform
 
     public IComputeBackend Serving { get; }
 
+    public StepLimits DefaultLimits => StepLimits.OfProcessor;
+
     // One thread: it works beside the steps.
     public IComputeBackend CreateProbe() => new CpuBackend(new CpuOptions
     {

@@ -10,9 +10,15 @@ internal sealed class CudaPlatform : IComputePlatform
     private readonly CudaBackend _serving;
 
     /// <param name="serving">Owned from here on.</param>
-    public CudaPlatform(CudaBackend serving) => _serving = serving;
+    public CudaPlatform(CudaBackend serving)
+    {
+        _serving = serving;
+        DefaultLimits = StepLimits.OfDevice(serving.FreeMemory ?? 0);
+    }
 
     public IComputeBackend Serving => _serving;
+
+    public StepLimits DefaultLimits { get; }
 
     public IComputeBackend CreateProbe() => _serving.CreateView();
 

@@ -8,6 +8,9 @@ public interface IComputePlatform : IDisposable
     /// <summary>The backend that serves.</summary>
     IComputeBackend Serving { get; }
 
+    /// <summary>What suits the machine, for options that were not given.</summary>
+    StepLimits DefaultLimits { get; }
+
     /// <summary>A backend beside the steps, over the same weights, for measuring what a merge does.</summary>
     IComputeBackend CreateProbe();
 

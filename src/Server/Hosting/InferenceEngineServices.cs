@@ -59,11 +59,30 @@ internal static class InferenceEngineServices
         }
 
         cuda.KeyValues = server.KvFormat ?? cuda.KeyValues;
-        return ComputePlatforms.Choose(
+        IComputePlatform platform = ComputePlatforms.Choose(
             server.Device,
             provider.GetRequiredService<IOptions<CpuOptions>>().Value,
             cuda,
             provider.GetRequiredService<ILogger<IComputePlatform>>());
+        SetDefaults(
+            provider.GetRequiredService<IOptions<SchedulerOptions>>().Value,
+            provider.GetRequiredService<IConfiguration>().GetSection(SchedulerOptions.SectionName),
+            platform.DefaultLimits);
+        return platform;
+    }
+
+    /// <summary>Limits of a step that were not given become the device's.</summary>
+    private static void SetDefaults(SchedulerOptions options, IConfigurationSection given, StepLimits defaults)
+    {
+        if (given[nameof(SchedulerOptions.MaxBatchTokens)] is null)
+        {
+            options.MaxBatchTokens = defaults.BatchTokens;
+        }
+
+        if (given[nameof(SchedulerOptions.MaxRunningSequences)] is null)
+        {
+            options.MaxRunningSequences = Math.Min(defaults.RunningSequences, options.MaxBatchTokens);
+        }
     }
 
     private static LanguageModel LoadModel(IServiceProvider provider)

@@ -44,6 +44,26 @@ public sealed class CudaServerTests(TrainingBase tiny) : IClassFixture<TrainingB
         Assert.Equal(await GenerateAllAsync(eager), await GenerateAllAsync(graphs));
     }
 
+    [StandInTheory]
+    [InlineData(4096, 128)]
+    [InlineData(4096, 7, "--max-running", "7")]
+    [InlineData(100, 100, "--max-batch-tokens", "100")]
+    public async Task Limits_of_a_step_that_were_not_given_are_those_of_the_devices_memory(int tokens, int running, params string[] given)
+    {
+        StandIn.SetMemory(40L << 30);
+        try
+        {
+            await using RunningServer server = await RunningServer.StartAsync([.. Cuda(), .. given]);
+            Limits limits = (await server.Client.GetInfoAsync()).Limits;
+
+            Assert.Equal(((uint)tokens, (uint)running), ((uint)limits.MaxBatchTokens, (uint)limits.MaxRunningSequences));
+        }
+        finally
+        {
+            StandIn.Reset();
+        }
+    }
+
     [StandInFact]
     public async Task A_job_trains_on_the_device_and_its_adapter_is_served_there()
     {
