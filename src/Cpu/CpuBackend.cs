@@ -81,11 +81,13 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
     /// <summary>The threads' scratch memory, for the operations of training.</summary>
     internal WorkerScratch Scratch => _scratch;
 
-    /// <summary>Whether some products round their x first.</summary>
-    internal bool RoundsInputs => _products.RoundsInputs;
+    /// <summary>Whether products are formed by emitted kernels, which all round their x somehow.</summary>
+    internal bool UsesEmittedProducts => _products != ProductChoice.None;
 
     /// <summary>Bits of the vectors in use.</summary>
     internal int VectorBits => _operations.VectorBits;
+
+    public bool RoundsInputs(WeightFormat weights) => _products.RoundsInputs(weights);
 
     public long? FreeMemory => null;
 

@@ -201,6 +201,8 @@ public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, 
             label,
             (firstRow, target) => matrix.Values.AsSpan(firstRow * matrix.Columns, target.Length).CopyTo(target)));
 
+    public bool RoundsInputs(WeightFormat weights) => weights != WeightFormat.F32;
+
     public WeightFormat KeyValueFormat => _options.KeyValues;
 
     public KvCache CreateKvCache(KvCacheShape shape)

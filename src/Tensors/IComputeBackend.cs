@@ -18,6 +18,12 @@ public interface IComputeBackend : IDisposable
     /// <summary>The device and what was chosen on it, in one line for the start-up log.</summary>
     string Description { get; }
 
+    /// <summary>
+    /// Whether <see cref="MatMul"/> keeps no more of x than bf16 does beside weights of this format. It decides what is worth keeping in f32
+    /// elsewhere.
+    /// </summary>
+    bool RoundsInputs(WeightFormat weights);
+
     /// <summary>Bytes that are free now in a memory of the device's own; null where it shares the host's.</summary>
     long? FreeMemory { get; }
 

@@ -1,3 +1,5 @@
+using InferenceServer.Tensors;
+
 namespace InferenceServer.Cpu.Emitted;
 
 /// <summary>How a backend forms products: the emitted kernels it uses, for each kind of weights, and how that is told.</summary>
@@ -11,13 +13,18 @@ internal sealed record ProductChoice(ITileKernels? Tiles, nint[]? BFloat16Dots, 
     /// <summary>Nothing emitted.</summary>
     public static ProductChoice None { get; } = new(null, null, null);
 
-    /// <summary>Whether some products round their x first.</summary>
-    public bool RoundsInputs => this != None;
-
     /// <summary>What is printed at start.</summary>
     public string Description =>
         $"products: bf16 by {(Tiles is not null ? "AMX tiles" : BFloat16Dots is not null ? "vdpbf16ps" : "multiply-adds")}"
         + $", int8 by {Integers("vpdpwssd")}, nf4 by {Integers("vpdpbusd")}, f32 by multiply-adds";
+
+    /// <summary>Whether products with such weights keep no more of x than bf16 does: int8 meets 16-bit integers, NF4 8-bit ones.</summary>
+    public bool RoundsInputs(WeightFormat weights) => weights switch
+    {
+        WeightFormat.BF16 => Tiles is not null || BFloat16Dots is not null,
+        WeightFormat.NF4 => IntegerDots is not null,
+        _ => false,
+    };
 
     /// <summary>Chooses.</summary>
     /// <param name="wanted">The option.</param>

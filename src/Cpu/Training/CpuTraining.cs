@@ -15,7 +15,7 @@ public static class CpuTraining
     public static ITrainingBackend Create(CpuBackend backend)
     {
         ArgumentNullException.ThrowIfNull(backend);
-        if (backend.RoundsInputs)
+        if (backend.UsesEmittedProducts)
         {
             throw new ArgumentException($"training needs a backend with Products {CpuProducts.Vectors}; this one rounds the inputs of products");
         }

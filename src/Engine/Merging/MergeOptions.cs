@@ -15,11 +15,13 @@ public sealed class MergeOptions : IValidatableObject
     public bool Automatic { get; set; }
 
     /// <summary>
-    /// How the folded weights are kept. Default F32: every tenant's logits stay what they were to f32 rounding, for twice the bytes of a
-    /// BF16 base in the changed matrices. BF16 keeps the base's speed and rounds each changed weight once more. A quantised base is folded
-    /// as it unpacks, and its changed matrices grow to these formats meanwhile.
+    /// How the folded weights are kept: F32 or BF16; null, the default, for what suits the device. F32 rounds none of them, and costs twice the
+    /// bytes of a BF16 base in the changed matrices, or more of its time where products with bf16 weights have instructions of their own. BF16
+    /// keeps the base's speed and rounds each changed weight once more. It suits where the base's products round their inputs to as few bits:
+    /// products with F32 copies do not, so that these move logits as much as BF16 copies do. A quantised base is folded as it unpacks, and its
+    /// changed matrices grow to these formats meanwhile.
     /// </summary>
-    public WeightFormat Format { get; set; } = WeightFormat.F32;
+    public WeightFormat? Format { get; set; }
 
     /// <summary>How far back traffic is looked at. Default 30 s: longer than a burst, shorter than a change of habits.</summary>
     [Range(typeof(TimeSpan), "00:00:01", "01:00:00")]
@@ -43,7 +45,7 @@ public sealed class MergeOptions : IValidatableObject
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
-        if (Format.IsQuantized())
+        if (Format is { } format && format.IsQuantized())
         {
             yield return new ValidationResult($"{nameof(Format)} {Format}: merged weights are kept in F32 or BF16", [nameof(Format)]);
         }

@@ -32,7 +32,7 @@ internal sealed class Merger : IDisposable
 
     public Merger(
         TransformerModel model,
-        WeightFormat format,
+        WeightFormat? format,
         IComputeBackend backend,
         Func<IComputeBackend>? createProbeBackend,
         AdapterAccess adapters,
@@ -42,7 +42,7 @@ internal sealed class Merger : IDisposable
         ILogger logger)
     {
         _model = model;
-        _format = format;
+        _format = format ?? (backend.RoundsInputs(model.WeightFormat) ? WeightFormat.BF16 : WeightFormat.F32);
         _backend = backend;
         _createProbeBackend = createProbeBackend;
         _adapters = adapters;

@@ -67,7 +67,7 @@ internal static class ServerOptionTable
         new("keep-versions", "AdapterCatalog:KeepVersions", "N",
             "Versions kept of each adapter, for roll-back (default: 3).", ServerOptionKind.Count),
         new("merge-weights", "Merge:Format", "f32|bf16",
-            "How merged weights are kept: f32 moves nobody's logits, bf16 reads as fast as the base (default: f32).",
+            "How merged weights are kept: f32 rounds none of them, bf16 reads as fast as the base (default: bf16 where the base's products round as much, else f32).",
             ServerOptionKind.Choice),
         new("merge-automatic", "Merge:Automatic", "true|false",
             "Whether a dominant tenant's adapter is merged by itself (default: false).", ServerOptionKind.Choice),

@@ -58,6 +58,8 @@ internal sealed class RecordingBackend : IComputeBackend
 
     public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => _inner.CreateAdapter(weights, format);
 
+    public bool RoundsInputs(WeightFormat weights) => _inner.RoundsInputs(weights);
+
     public WeightFormat KeyValueFormat => _inner.KeyValueFormat;
 
     public KvCache CreateKvCache(KvCacheShape shape)

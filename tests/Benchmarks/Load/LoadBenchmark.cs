@@ -55,10 +55,20 @@ internal static class LoadBenchmark
             {
                 int[] adapters = AdapterWorkload.Deal(
                     result.Popularity, options.Requests, result.Adapters, unchecked(options.Seed + (1000 * round)));
+                if (result.IsMerged)
+                {
+                    await server.Client.Adapters.MergeAsync(LoadServer.AdapterName(0));
+                }
+
                 AdapterCacheStatistics before = server.AdapterStatistics;
                 ProcessorUse use = ProcessorUse.Read();
                 (double seconds, RequestTiming[] requests) = await slice.RunAsync(adapters, prompts);
                 double others = ProcessorUse.Read().OtherCoresSince(use);
+                if (result.IsMerged)
+                {
+                    await server.Client.Adapters.UnmergeAsync();
+                }
+
                 if (!record)
                 {
                     continue;
@@ -75,12 +85,15 @@ internal static class LoadBenchmark
         }
     }
 
-    /// <summary>The base once; of one adapter, the shapes that spread requests are all the same as Identical.</summary>
+    /// <summary>The base once, and one adapter merged, with its own requests and with the base's; of one adapter, the shapes that spread requests are all the same as Identical.</summary>
     private static LoadResult[] Rows(LoadOptions options)
     {
         IEnumerable<LoadResult> spread = options.Adapters.SelectMany(adapters => options.Workloads
             .Where(popularity => popularity != AdapterPopularity.Base && (adapters > 1 || popularity == AdapterPopularity.Identical))
             .Select(popularity => new LoadResult(popularity, adapters)));
-        return [new LoadResult(AdapterPopularity.Base, options.Adapters.Max()), .. spread];
+        IEnumerable<LoadResult> merged = options.Merged
+            ? [new LoadResult(AdapterPopularity.Identical, 1, isMerged: true), new LoadResult(AdapterPopularity.Base, 1, isMerged: true)]
+            : [];
+        return [new LoadResult(AdapterPopularity.Base, options.Adapters.Max()), .. spread, .. merged];
     }
 }

@@ -11,7 +11,7 @@ internal sealed record LoadOptions
     public const string Usage =
         "[--shape tiny|110m] [--adapters N,...] [--rank R|mixed,...] [--workloads base,identical,uniform,skewed,distinct] [--concurrency N] "
         + "[--requests N] [--tokens N] [--prompt N] [--rounds N] [--seed N] [--weights bf16|int8|nf4|f32] [--server \"OPTIONS\"] [--data FOLDER] "
-        + "[--cold] [--busy] [--out FILE]";
+        + "[--merged] [--cold] [--busy] [--out FILE]";
 
     /// <summary>S-LoRA's mix of ranks (arXiv 2311.03285, setting S2), dealt in turn.</summary>
     private static readonly int[] s_mixedRanks = [64, 32, 16, 8];
@@ -52,6 +52,9 @@ internal sealed record LoadOptions
 
     /// <summary>Where models and adapters are kept for the next run; null for a folder that goes with this one.</summary>
     public string? Data { get; init; }
+
+    /// <summary>Adds rows while an adapter is merged: all requests its own, and none.</summary>
+    public required bool Merged { get; init; }
 
     /// <summary>Measures what an adapter that is only on disk adds to its request, and to the steps of others, in place of the rest.</summary>
     public required bool Cold { get; init; }
@@ -96,6 +99,7 @@ internal sealed record LoadOptions
             Weights = CommandLine.Option(arguments, "--weights") ?? "bf16",
             Server = (CommandLine.Option(arguments, "--server") ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries),
             Data = CommandLine.Option(arguments, "--data"),
+            Merged = arguments.Contains("--merged"),
             Cold = arguments.Contains("--cold"),
             CountsBusyRounds = arguments.Contains("--busy"),
             Output = CommandLine.Option(arguments, "--out"),

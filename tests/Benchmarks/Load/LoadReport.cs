@@ -26,7 +26,7 @@ internal static class LoadReport
             double ofBest = alone.Rounds == 0 ? double.NaN : best / alone.TokensPerSecond.Max();
             text.AppendLine(
                 CultureInfo.InvariantCulture,
-                $"| {result.Adapters} | {result.Popularity} | {Statistics.Median(result.TokensPerSecond):F1} | {result.ShareOf(alone) * 100:F1} % | {best:F1} | {ofBest * 100:F1} % "
+                $"| {result.Adapters} | {result.Name} | {Statistics.Median(result.TokensPerSecond):F1} | {result.ShareOf(alone) * 100:F1} % | {best:F1} | {ofBest * 100:F1} % "
                 + $"| {First(result, 0.5):F0} | {First(result, 0.95):F0} | {Each(result, 0.5):F2} | {Each(result, 0.95):F2} | {result.DeviceHits} | {result.HostHits} | {result.DiskLoads} "
                 + $"| {result.Rounds} | {result.Dropped} | {result.OtherCores:F2} |");
         }

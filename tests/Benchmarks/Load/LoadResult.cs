@@ -6,7 +6,8 @@ namespace InferenceServer.Benchmarks.Load;
 /// <summary>What was measured of one spread of requests over adapters, over all rounds.</summary>
 /// <param name="popularity">How they spread.</param>
 /// <param name="adapters">The adapters that they spread over.</param>
-internal sealed class LoadResult(AdapterPopularity popularity, int adapters)
+/// <param name="isMerged">Whether the first adapter is merged meanwhile.</param>
+internal sealed class LoadResult(AdapterPopularity popularity, int adapters, bool isMerged = false)
 {
     private readonly Dictionary<int, double> _tokensPerSecond = [];
     private readonly List<RequestTiming> _requests = [];
@@ -14,6 +15,11 @@ internal sealed class LoadResult(AdapterPopularity popularity, int adapters)
     public AdapterPopularity Popularity { get; } = popularity;
 
     public int Adapters { get; } = adapters;
+
+    public bool IsMerged { get; } = isMerged;
+
+    /// <summary>What a row is called.</summary>
+    public string Name => $"{Popularity}{(IsMerged ? ", one merged" : "")}";
 
     /// <summary>Rounds that count.</summary>
     public int Rounds => _tokensPerSecond.Count;

@@ -71,6 +71,21 @@ public abstract class MatMulConformance : BackendConformance
     [Theory]
     [InlineData(WeightFormat.F32)]
     [InlineData(WeightFormat.BF16)]
+    public void A_backend_says_whether_a_product_rounds_its_inputs(WeightFormat format)
+    {
+        HostTensor weight = HostTensor.Random(70, 129, 9);
+        HostTensor x = HostTensor.Random(20, 129, 10);
+        using WeightMatrix matrix = Pack(Backend, weight, format);
+
+        float[] given = Run(Backend, x, 20, 70, (input, output) => Backend.MatMul(input, matrix, output));
+        float[] rounded = Run(Backend, x.RoundedToBFloat16(), 20, 70, (input, output) => Backend.MatMul(input, matrix, output));
+
+        Assert.Equal(Backend.RoundsInputs(format), given.AsSpan().SequenceEqual(rounded));
+    }
+
+    [Theory]
+    [InlineData(WeightFormat.F32)]
+    [InlineData(WeightFormat.BF16)]
     [InlineData(WeightFormat.Int8)]
     [InlineData(WeightFormat.NF4)]
     public void One_thread_gives_the_same_bits_as_two(WeightFormat format)

@@ -76,6 +76,8 @@ public class HookedBackend : IComputeBackend
 
     public bool AreIdentical(WeightMatrix left, WeightMatrix right) => Inner.AreIdentical(left, right);
 
+    public bool RoundsInputs(WeightFormat weights) => Inner.RoundsInputs(weights);
+
     public WeightFormat KeyValueFormat => Inner.KeyValueFormat;
 
     public KvCache CreateKvCache(KvCacheShape shape) => Inner.CreateKvCache(shape);

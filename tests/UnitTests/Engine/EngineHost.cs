@@ -25,7 +25,7 @@ internal sealed class EngineHost : IAsyncDisposable
 
     private EngineHost(EngineHostOptions options)
     {
-        CpuBackend machine = new(new CpuOptions { ThreadCount = 1 });
+        CpuBackend machine = new(new CpuOptions { ThreadCount = 1, Products = options.Products });
         Backend = options.DrawsByBackend ? new DrawingBackend(machine) : new HookedBackend(machine);
         _model = LanguageModel.Load(
             Path.Combine(s_folder.Value, "model"),
@@ -38,7 +38,7 @@ internal sealed class EngineHost : IAsyncDisposable
         Engine = new InferenceEngine(_model, Backend, access, new EngineOptions { KvBlocks = options.KvBlocks }, options.Scheduler, options.Merge, options.Time, createProbeBackend: () =>
         {
             OnProbe?.Invoke();
-            return new CpuBackend(new CpuOptions { ThreadCount = 1 });
+            return new CpuBackend(new CpuOptions { ThreadCount = 1, Products = options.Products });
         });
     }
 

@@ -1,3 +1,4 @@
+using InferenceServer.Cpu;
 using InferenceServer.Engine.Merging;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Tensors;
@@ -14,6 +15,9 @@ internal sealed record EngineHostOptions
     public int KvBlocks { get; init; } = 256;
 
     public long AdapterBytes { get; init; } = 1 << 24;
+
+    /// <summary>How products are formed.</summary>
+    public CpuProducts Products { get; init; }
 
     public WeightFormat Weights { get; init; } = WeightFormat.F32;
 

@@ -1,4 +1,5 @@
 using InferenceServer.AdapterStore;
+using InferenceServer.Cpu;
 using InferenceServer.Engine.Errors;
 using InferenceServer.Engine.Merging;
 using InferenceServer.Engine.Requests;
@@ -64,6 +65,38 @@ public sealed class EngineMergeTests
         Assert.InRange(change.Others, float.Epsilon, most);
         Assert.InRange(change.Largest, 0.5f, 100f);
         Assert.Equal(change, host.Engine.MergedAdapter!.LogitChange);
+    }
+
+    [Theory]
+    [InlineData(CpuProducts.Vectors, WeightFormat.BF16, 4)]
+    [InlineData(CpuProducts.Vectors, WeightFormat.NF4, 4)]
+    [InlineData(CpuProducts.Dots, WeightFormat.F32, 4)]
+    [InlineData(CpuProducts.Dots, WeightFormat.BF16, 2)]
+    [InlineData(CpuProducts.Dots, WeightFormat.Int8, 4)]
+    [InlineData(CpuProducts.Dots, WeightFormat.NF4, 2)]
+    public async Task Folded_weights_are_kept_as_exactly_as_the_products_are_that_read_them(CpuProducts products, WeightFormat weights, int bytesPerWeight)
+    {
+        try
+        {
+            new CpuBackend(new CpuOptions { ThreadCount = 1, Products = products }).Dispose();
+        }
+        catch (ArgumentException)
+        {
+            // A machine without these instructions.
+            return;
+        }
+
+        await using EngineHost host = await EngineHost.StartAsync(new EngineHostOptions { Weights = weights, Products = products });
+        await using EngineHost chosen = await EngineHost.StartAsync(new EngineHostOptions
+        {
+            Weights = weights,
+            Products = products,
+            Merge = new MergeOptions { Format = bytesPerWeight == 2 ? WeightFormat.BF16 : WeightFormat.F32 },
+        });
+
+        MergedAdapter merged = await host.Engine.MergeAsync(s_hot);
+
+        Assert.Equal((await chosen.Engine.MergeAsync(s_hot)).ExtraBytes, merged.ExtraBytes);
     }
 
     [Fact]
