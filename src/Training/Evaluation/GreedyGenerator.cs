@@ -2,6 +2,7 @@ using System.Numerics.Tensors;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
+using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
 
 namespace InferenceServer.Training.Evaluation;
@@ -14,11 +15,15 @@ public sealed class GreedyGenerator : IDisposable
 {
     private const int BlockSize = 16;
 
+    private static readonly SamplingRow s_likeliest = new() { TopP = 1f, RepetitionPenalty = 1f };
+
     private readonly IComputeBackend _backend;
+    private readonly ISamplingBackend? _drawer;
     private readonly TransformerModel _model;
     private readonly GreedyOptions _options;
     private readonly StepInputs _step;
     private readonly HashSet<int> _endTokens;
+    private readonly SampledToken[] _drawn;
     private readonly float[] _logits;
 
     /// <param name="model">The base; what is merged into it does not count here.</param>
@@ -31,6 +36,7 @@ public sealed class GreedyGenerator : IDisposable
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(backend);
         _backend = backend;
+        _drawer = backend as ISamplingBackend;
         _options = options ?? new GreedyOptions();
         _endTokens = [.. endTokens];
         if (_options.MaxSequences < 1 || _options.MaxSequences > _options.MaxBatchTokens)
@@ -40,7 +46,8 @@ public sealed class GreedyGenerator : IDisposable
 
         _model = model.CreateView(backend, _options.MaxBatchTokens, _options.MaxSequences);
         _step = new StepInputs(_options.MaxBatchTokens, _options.MaxSequences);
-        _logits = new float[_options.MaxSequences * model.Config.VocabularySize];
+        _drawn = new SampledToken[_options.MaxSequences];
+        _logits = _drawer is null ? new float[_options.MaxSequences * model.Config.VocabularySize] : [];
     }
 
     /// <summary>Tokens that end an answer.</summary>
@@ -147,19 +154,47 @@ public sealed class GreedyGenerator : IDisposable
             AddAdapter(_step.SampledLora, sampled.Count, adapter);
         }
 
-        TensorView view = _model.Forward(_step, cache);
-        _backend.Read(view, _logits.AsSpan(0, view.Rows * view.Columns));
+        for (int i = 0; i < sampled.Count && _drawer is not null; i++)
+        {
+            _step.Sampling.Add(s_likeliest);
+        }
+
+        Draw(_model.Forward(_step, cache), sampled);
+    }
+
+    /// <summary>Waits for the step and adds the likeliest token of each row, of equal ones the first, to its answer.</summary>
+    private void Draw(TensorView logits, List<Answer> sampled)
+    {
+        Span<SampledToken> drawn = _drawn.AsSpan(0, sampled.Count);
+        if (_drawer is not null)
+        {
+            _drawer.Sample(logits, _step.Sampling, drawn);
+        }
+        else
+        {
+            DrawHere(logits, drawn);
+        }
+
         for (int i = 0; i < sampled.Count; i++)
         {
-            // As the server's sampler: the first of equals. IndexOfMax finds a NaN before anything else.
-            ReadOnlySpan<float> logits = _logits.AsSpan(i * view.Columns, view.Columns);
-            int best = TensorPrimitives.IndexOfMax(logits);
-            if (!float.IsFinite(logits[best]))
+            if (drawn[i].Status != SampleStatus.Sampled)
             {
-                throw new TrainingFailedException($"a logit of the answer to prompt {sampled[i].Index} is {logits[best]}");
+                throw new TrainingFailedException($"a logit of the answer to prompt {sampled[i].Index} is not finite");
             }
 
-            sampled[i].Append(best, _endTokens.Contains(best));
+            sampled[i].Append(drawn[i].Token, _endTokens.Contains(drawn[i].Token));
+        }
+    }
+
+    private void DrawHere(TensorView logits, Span<SampledToken> drawn)
+    {
+        _backend.Read(logits, _logits.AsSpan(0, logits.Rows * logits.Columns));
+        for (int i = 0; i < drawn.Length; i++)
+        {
+            // IndexOfMax finds a NaN before anything else.
+            ReadOnlySpan<float> row = _logits.AsSpan(i * logits.Columns, logits.Columns);
+            int best = TensorPrimitives.IndexOfMax(row);
+            drawn[i] = new SampledToken(best, float.IsFinite(row[best]) ? SampleStatus.Sampled : SampleStatus.NotFinite, 0f);
         }
     }
 

@@ -4,6 +4,7 @@ using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 using InferenceServer.TestKit;
 using InferenceServer.TestKit.Golden;
+using InferenceServer.TestKit.TinyModel;
 using InferenceServer.Training.Evaluation;
 using InferenceServer.UnitTests.Engine;
 using InferenceServer.UnitTests.Transformer;
@@ -38,12 +39,16 @@ public sealed class GreedyGeneratorTests(ITestOutputHelper output)
         CheckAnswers(golden, expected, null);
     });
 
-    [Fact]
-    public async Task Answers_are_the_engines_with_and_without_an_adapter()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Answers_are_the_engines_with_and_without_an_adapter(bool drawsByBackend)
     {
         string[] prompts = ["The quick brown fox", "a", "To be, or not to be: that is the question", "0123456789", "Sixteen letters."];
         await using EngineHost host = await EngineHost.StartAsync();
-        using CpuBackend backend = new(new CpuOptions { ThreadCount = 1 });
+        using CpuBackend machine = new(new CpuOptions { ThreadCount = 1 });
+        using DrawingBackend drawing = new(machine);
+        IComputeBackend backend = drawsByBackend ? drawing : machine;
         using GreedyGenerator generator = new(host.Transformer, backend, [], s_narrow with { MaxBatchTokens = 7, MaxSequences = 3 });
         using DeviceAdapter adapter = backend.CreateAdapter(
             host.Source.Load(EngineHost.Id("lora-1"), CancellationToken.None), WeightFormat.F32);
@@ -60,6 +65,8 @@ public sealed class GreedyGeneratorTests(ITestOutputHelper output)
             Assert.Equal((await host.GenerateAsync(request with { Adapters = named })).Tokens, adapted[i]);
             Assert.NotEqual(plain[i], adapted[i]);
         }
+
+        Assert.Equal(drawsByBackend ? 2 * 24 * prompts.Length : 0, drawing.Drawn);
     }
 
     [Fact]
