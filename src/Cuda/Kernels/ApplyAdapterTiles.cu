@@ -81,8 +81,8 @@ extern "C" __global__ void __launch_bounds__(32 * INNER_WARPS, 5) adapter_shrink
     split(v3.x, v3.y, &a[0][3], &a[1][3], &a[2][3]);
     // A page goes on in zeros up to a multiple of 64 elements.
     u32 b0[2] = {}, b1[2] = {};
-    if (w0 != nullptr) b0[0] = *reinterpret_cast<const u32*>(w0 + 2 * near), b0[1] = *reinterpret_cast<const u32*>(w0 + 2 * far);
-    if (w1 != nullptr) b1[0] = *reinterpret_cast<const u32*>(w1 + 2 * near), b1[1] = *reinterpret_cast<const u32*>(w1 + 2 * far);
+    if (w0 != nullptr) b0[0] = __ldg(reinterpret_cast<const u32*>(w0 + 2 * near)), b0[1] = __ldg(reinterpret_cast<const u32*>(w0 + 2 * far));
+    if (w1 != nullptr) b1[0] = __ldg(reinterpret_cast<const u32*>(w1 + 2 * near)), b1[1] = __ldg(reinterpret_cast<const u32*>(w1 + 2 * far));
     add_product(c0, a, b0);
     add_product(c1, a, b1);
   }
@@ -106,8 +106,8 @@ extern "C" __global__ void __launch_bounds__(32 * INNER_WARPS, 5) adapter_shrink
 
 // The outputs `column` of two ranks, the first in the low half; 0 where a rank or the column is not there.
 __device__ __forceinline__ u32 two_ranks(const u8* first, const u8* second, int column, bool is_there) {
-  const u32 low = is_there && first != nullptr ? reinterpret_cast<const u16*>(first)[column] : 0u;
-  const u32 high = is_there && second != nullptr ? reinterpret_cast<const u16*>(second)[column] : 0u;
+  const u32 low = is_there && first != nullptr ? __ldg(reinterpret_cast<const u16*>(first) + column) : 0u;
+  const u32 high = is_there && second != nullptr ? __ldg(reinterpret_cast<const u16*>(second) + column) : 0u;
   return low | high << 16;
 }
 
@@ -166,16 +166,33 @@ extern "C" __global__ void __launch_bounds__(OUTER_COLUMNS, 5) adapter_expand_ti
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       const int own = column + (i & 1);
-      if (!MASK(own < columns) || !MASK(i < 2 ? has0 : has1)) continue;
-      float* at = y0 + (i64)(i >> 1) * 8 * y_stride + own;
-      float value = *at;
+      const bool is_there = own < columns && (i < 2 ? has0 : has1);
+      float value = is_there ? y0[(i64)(i >> 1) * 8 * y_stride + own] : 0.f;
       if (is_scaled) value *= scales[i & 1];
       if (adds) value += c[j][i];
-      for (int e = 0; e < tile.w; e++) {
-        const LoraPart* part = part_of(entries[e], module);
-        if (part != nullptr && part->output_bias != nullptr) value = fmaf(entries[e].weight, part->output_bias[own], value);
+      c[j][i] = value;
+    }
+  }
+  for (int e = 0; e < tile.w; e++) {
+    const LoraEntry entry = entries[e];
+    const LoraPart* part = part_of(entry, module);
+    const float* bias = part == nullptr ? nullptr : part->output_bias;
+    if (bias == nullptr) continue;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int own = base + j * 8 + 2 * t + (i & 1);
+        if (own < columns) c[j][i] = fmaf(entry.weight, bias[own], c[j][i]);
       }
-      *at = value;
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < 4; j++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int own = base + j * 8 + 2 * t + (i & 1);
+      if (MASK(own < columns) && MASK(i < 2 ? has0 : has1)) y0[(i64)(i >> 1) * 8 * y_stride + own] = c[j][i];
     }
   }
 }

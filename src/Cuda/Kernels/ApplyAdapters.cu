@@ -14,11 +14,12 @@ __device__ __forceinline__ void load_inputs_aligned(float (&v)[8], const float* 
 
 __device__ __forceinline__ void load_weights(float (&w)[8], const u8* page, int i, int is_bf16) {
   if (is_bf16) {
-    const uint4 p = *reinterpret_cast<const uint4*>(page + (i64)i * 2);
+    const uint4 p = __ldg(reinterpret_cast<const uint4*>(page + (i64)i * 2));
     w[0] = low_half(p.x), w[1] = high_half(p.x), w[2] = low_half(p.y), w[3] = high_half(p.y);
     w[4] = low_half(p.z), w[5] = high_half(p.z), w[6] = low_half(p.w), w[7] = high_half(p.w);
   } else {
-    load_inputs_aligned(w, reinterpret_cast<const float*>(page), i);
+    const float4 low = four_of(page, i, 0), high = four_of(page, i + 4, 0);
+    w[0] = low.x, w[1] = low.y, w[2] = low.z, w[3] = low.w, w[4] = high.x, w[5] = high.y, w[6] = high.z, w[7] = high.w;
   }
 }
 
