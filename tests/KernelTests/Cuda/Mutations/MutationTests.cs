@@ -10,7 +10,7 @@ namespace InferenceServer.KernelTests.Cuda.Mutations;
 /// <summary>
 /// Every barrier, wait and marked condition of the kernels is needed by some test: without it the test fails under some order of threads. What is
 /// taken out is one place of one kernel at a time, in the running library, so that nothing is compiled anew. With <c>MUTATIONS=all</c> every place of
-/// every kernel is taken out and all tests are tried on it; without, a place is taken out of all kernels that share it, and a theory's first two
+/// every kernel is taken out and all tests are tried on it, with names of files (<c>MUTATIONS=RmsNorm.cu,product.cuh</c>) those of them; without, a place is taken out of all kernels that share it, and a theory's first two
 /// cases are tried before its others. The report is tests/CudaStandIn/obj/mutations.txt.
 /// </summary>
 [Collection(StandInCollection.Name)]
@@ -23,16 +23,18 @@ public sealed partial class MutationTests
 
     private readonly ITestOutputHelper _output;
     private readonly string _report = Path.Combine(StandIn.Folder, "..", "mutations.txt");
-    private readonly bool _all = Environment.GetEnvironmentVariable("MUTATIONS") == "all";
+    private readonly string _asked = Environment.GetEnvironmentVariable("MUTATIONS") ?? "";
 
     public MutationTests(ITestOutputHelper output) => _output = output;
+
+    private bool IsThorough => _asked.Length > 0;
 
     [StandInFact]
     public void A_kernel_without_one_of_its_barriers_fails_a_test()
     {
         File.WriteAllText(_report, "");
         List<ReachingCheck> checks = FindChecks();
-        string[] sites = [.. checks.SelectMany(check => check.Sites).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        string[] sites = [.. checks.SelectMany(check => check.Sites).Where(IsAsked).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
         StandIn.SetTimeLimit(LimitSeconds);
         List<string> survivors = [];
         try
@@ -61,17 +63,19 @@ public sealed partial class MutationTests
 
         Assert.NotEmpty(sites);
         Assert.True(survivors.Count == 0, $"no test fails without {string.Join("; ", survivors)}");
-        if (_all)
+        if (_asked == "all")
         {
             Assert.Empty(Unreached(sites));
         }
     }
 
+    private bool IsAsked(string site) => _asked is "" or "all" || _asked.Split(',').Contains(FileOf(site));
+
     /// <summary>The tests that come by any place, the fastest first.</summary>
     private List<ReachingCheck> FindChecks()
     {
         List<ReachingCheck> checks = [];
-        foreach (KernelCheck check in KernelCheck.All(_all ? int.MaxValue : CasesOfATheory))
+        foreach (KernelCheck check in KernelCheck.All(IsThorough ? int.MaxValue : CasesOfATheory))
         {
             Stopwatch watch = Stopwatch.StartNew();
             string? failure = null;
@@ -79,7 +83,7 @@ public sealed partial class MutationTests
             Assert.True(failure is null, $"{check.Name} fails as it is: {failure}");
             if (sites.Count > 0)
             {
-                checks.Add(new ReachingCheck(check, watch.Elapsed, [.. _all ? sites : sites.Select(InEveryKernel)]));
+                checks.Add(new ReachingCheck(check, watch.Elapsed, [.. IsThorough ? sites : sites.Select(InEveryKernel)]));
                 Report($"{watch.Elapsed.TotalSeconds:F2} s {check.Name}");
             }
         }
@@ -99,7 +103,7 @@ public sealed partial class MutationTests
         string file = FileOf(site);
         HashSet<string> methods = [.. checks.Where(check => check.Sites.Any(other => FileOf(other) == file)).Select(check => check.Check.Method)];
         return reaching.Select(check => check.Check)
-            .Concat(_all ? [] : KernelCheck.All(int.MaxValue).Where(check => check.Case >= CasesOfATheory && methods.Contains(check.Method)));
+            .Concat(IsThorough ? [] : KernelCheck.All(int.MaxValue).Where(check => check.Case >= CasesOfATheory && methods.Contains(check.Method)));
     }
 
     /// <summary>The first test, and the order of threads, that fails without a place. Without a mask it fails under any.</summary>
