@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
+using InferenceServer.Cuda.Adapters;
 using InferenceServer.Cuda.Devices;
 using InferenceServer.Cuda.Interop;
 using InferenceServer.Cuda.Kernels;
@@ -12,6 +13,7 @@ using InferenceServer.Cuda.Steps;
 using InferenceServer.Cuda.Weights;
 using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
+using InferenceServer.Tensors.Memory;
 using InferenceServer.Tensors.Packed;
 using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
@@ -23,7 +25,7 @@ namespace InferenceServer.Cuda;
 /// are launched as graphs (<see cref="StepGraphs"/>). With <see cref="CudaProducts.Exact"/> a row's result has the same bits whatever the
 /// other rows of the call.
 /// </summary>
-public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, ISamplingBackend, IFoldingBackend
+public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, ISamplingBackend, IFoldingBackend, ISharedMemoryBackend
 {
     private readonly CudaMachine _machine;
     private readonly CudaDevice _device;
@@ -191,15 +193,9 @@ public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, 
 
     public bool AreIdentical(WeightMatrix left, WeightMatrix right) => CudaWeightMatrix.Of(left).HasSameBits(CudaWeightMatrix.Of(right));
 
-    public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => _machine.Adapters.Load(
-        weights,
-        format,
-        (matrix, label) => CreateMatrix(
-            matrix.Rows,
-            matrix.Columns,
-            format,
-            label,
-            (firstRow, target) => matrix.Values.AsSpan(firstRow * matrix.Columns, target.Length).CopyTo(target)));
+    public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => LoadAdapter(weights, format, isShared: false);
+
+    public DeviceAdapter CreateSharedAdapter(AdapterWeights weights, WeightFormat format) => LoadAdapter(weights, format, isShared: true);
 
     public bool RoundsInputs(WeightFormat weights) => weights != WeightFormat.F32;
 
@@ -210,6 +206,40 @@ public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, 
         CudaKvCache cache = new(_device, shape, _retired);
         _copies.Clear(cache.Buffer);
         return cache;
+    }
+
+    public KvCache CreateSharedKvCache(KvCacheShape shape, long byteCount, out ChunkBudget chunks)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        AdapterLoader adapters = _machine.Adapters;
+        SharedArena arena = new(_device, byteCount, CudaKvCache.BlockBytes(shape), _retired);
+        try
+        {
+            chunks = arena.Chunks;
+            KvCacheShape whole = shape with { Blocks = checked(chunks.ChunkCount * chunks.BlocksPerChunk) };
+            CudaKvCache cache = new(whole, new CudaBuffer(_device, arena.Address, arena.ByteCount, "KV cache"), () =>
+            {
+                adapters.Share(null);
+                arena.Dispose();
+            });
+            adapters.Share(arena);
+            return cache;
+        }
+        catch
+        {
+            arena.Dispose();
+            throw;
+        }
+    }
+
+    public void ClearBlocks(KvCache cache, int firstBlock, int count)
+    {
+        _device.MakeCurrent();
+        CudaKvCache own = CudaKvCache.Of(cache);
+        long blockBytes = CudaKvCache.BlockBytes(own.Shape);
+        CudaDriver.Check(
+            CudaDriver.Fill(own.Layer(0) + (ulong)(firstBlock * blockBytes), 0, (nuint)(count * blockBytes), _context.Queue.Stream().Pointer),
+            "clearing KV blocks");
     }
 
     public void BeginStep(StepInputs step)
@@ -365,6 +395,17 @@ public sealed unsafe class CudaBackend : IComputeBackend, IPackedWeightBackend, 
             _machine.Dispose();
         }
     }
+
+    private CudaAdapter LoadAdapter(AdapterWeights weights, WeightFormat format, bool isShared) => _machine.Adapters.Load(
+        weights,
+        format,
+        isShared,
+        (matrix, label) => CreateMatrix(
+            matrix.Rows,
+            matrix.Columns,
+            format,
+            label,
+            (firstRow, target) => matrix.Values.AsSpan(firstRow * matrix.Columns, target.Length).CopyTo(target)));
 
     // Nothing is under way.
     private void FreeUnused()

@@ -35,7 +35,8 @@ public sealed class InferenceEngine : IAsyncDisposable
     private readonly EngineLoop _loop;
     private readonly Merger _merger;
     private readonly AutomaticMerging? _automatic;
-    private readonly int _blockCount;
+    private readonly KvMemory _memory;
+    private readonly SharedRoom? _room;
     private long _lastId;
     private int _queued;
     private int _state;
@@ -73,21 +74,28 @@ public sealed class InferenceEngine : IAsyncDisposable
         _schedulerOptions = scheduler;
         _time = time ?? TimeProvider.System;
         _logger = logger ?? (ILogger)NullLogger.Instance;
-        _blockCount = CountBlocks(model, backend, adapters, options, scheduler);
-        _preparer = new RequestPreparer(model, checked(_blockCount * scheduler.KvBlockSize));
+        _memory = KvMemory.Take(model, backend, adapters.DeviceBudgetBytes, options, scheduler);
+        _room = _memory.Chunks is null ? null : new SharedRoom(_memory.Chunks);
+        _preparer = new RequestPreparer(model, _memory.GuaranteedTokens);
         _metrics = new EngineMetrics(Snapshot, options.MaxReportedAdapters);
-        _runner = new ModelRunner(model.Transformer, backend, scheduler, _blockCount);
+        _runner = new ModelRunner(model.Transformer, backend, scheduler, _memory);
         _automatic = merge.Automatic ? new AutomaticMerging(merge, _time, _logger) : null;
         _loop = new EngineLoop(
-            new Scheduler(scheduler, _blockCount),
+            _memory.Chunks is null ? new Scheduler(scheduler, _memory.BlockCount) : new Scheduler(scheduler, _memory.Chunks, adapters.TryEvictIdle),
             _runner,
             _metrics,
             _pace,
             () => Interlocked.Decrement(ref _queued),
             _automatic is null ? null : _automatic.Observe,
+            _room,
             _time,
             _logger);
         _merger = new Merger(model.Transformer, merge.Format, backend, createProbeBackend, adapters, _loop, _metrics, _time, _logger);
+        if (_room is not null)
+        {
+            _room.Wake = () => _loop.TryPost(new EngineCommand.GiveMemory());
+            adapters.Share(_room);
+        }
     }
 
     public EngineState State => _loop.Fault.IsCompleted ? EngineState.Faulted : (EngineState)Volatile.Read(ref _state);
@@ -99,7 +107,7 @@ public sealed class InferenceEngine : IAsyncDisposable
     public MergedAdapter? MergedAdapter => _merger.Merged;
 
     /// <summary>Tokens that the KV cache holds.</summary>
-    public int KvCapacity => _blockCount * _schedulerOptions.KvBlockSize;
+    public int KvCapacity => _memory.BlockCount * _schedulerOptions.KvBlockSize;
 
     /// <summary>Starts the loop.</summary>
     public Task StartAsync()
@@ -110,7 +118,12 @@ public sealed class InferenceEngine : IAsyncDisposable
         }
 
         EngineLog.Started(
-            _logger, _blockCount, _schedulerOptions.KvBlockSize, _runner.CacheBytes, _schedulerOptions.MaxBatchTokens, _schedulerOptions.MaxRunningSequences);
+            _logger, _memory.BlockCount, _schedulerOptions.KvBlockSize, _runner.CacheBytes, _schedulerOptions.MaxBatchTokens, _schedulerOptions.MaxRunningSequences);
+        if (_memory.Chunks is { } chunks)
+        {
+            EngineLog.MemoryIsShared(_logger, chunks.ByteCount, chunks.ChunkBytes, chunks.KvFloor * chunks.ChunkBytes, chunks.AdapterFloor * chunks.ChunkBytes);
+        }
+
         _loop.Start();
         _automatic?.Start(_merger);
         return Task.CompletedTask;
@@ -247,14 +260,15 @@ public sealed class InferenceEngine : IAsyncDisposable
             counters.Running,
             waiting,
             counters.UsedBlocks,
-            _blockCount,
+            _memory.BlockCount,
             counters.PromptTokens,
             counters.GenerationTokens,
             counters.PrefixQueryTokens,
             counters.PrefixHitTokens,
             counters.Preemptions,
             counters.Steps,
-            _merger.Merged);
+            _merger.Merged,
+            Shared());
     }
 
     /// <summary>Stops at once and frees the KV cache.</summary>
@@ -266,6 +280,15 @@ public sealed class InferenceEngine : IAsyncDisposable
         _loop.Dispose();
         _metrics.Dispose();
     }
+
+    private SharedMemorySnapshot? Shared() => _memory.Chunks is not { } chunks
+        ? null
+        : new SharedMemorySnapshot(
+            chunks.ByteCount,
+            chunks.KvCount * chunks.ChunkBytes,
+            chunks.AdapterCount * chunks.ChunkBytes,
+            chunks.Wanted * chunks.ChunkBytes,
+            _room!.GivenBytes);
 
     private async ValueTask<AdapterLease[]> AcquireAsync(PreparedRequest request, AdapterStack stack, CancellationToken cancellation)
     {
@@ -312,34 +335,6 @@ public sealed class InferenceEngine : IAsyncDisposable
         {
             throw new EngineStoppedException($"the engine takes no requests: it is {State}");
         }
-    }
-
-    private static int CountBlocks(
-        LanguageModel model, IComputeBackend backend, AdapterAccess adapters, EngineOptions options, SchedulerOptions scheduler)
-    {
-        if (options.KvBlocks is int blocks)
-        {
-            return blocks;
-        }
-
-        long blockBytes = model.Transformer.KvShape(1, scheduler.KvBlockSize).BytesPerBlock;
-        long blocksEach = (model.Transformer.MaxModelLength + scheduler.KvBlockSize - 1) / scheduler.KvBlockSize;
-        long usable = scheduler.MaxRunningSequences * blocksEach;
-        long bytes = options.KvCacheBytes
-            ?? (backend.FreeMemory is long free ? Math.Max(0, free - adapters.DeviceBudgetBytes) / 10 * 7 : EngineOptions.DefaultHostBytes);
-        long count = bytes / blockBytes;
-        if (count == 0)
-        {
-            throw new ArgumentException(
-                $"{nameof(EngineOptions.KvCacheBytes)} {bytes} is less than one KV block of {blockBytes} bytes"
-                + (options.KvCacheBytes is null && backend.FreeMemory is long left
-                    ? $": the device has {left} bytes free beside the weights, and the adapters' budget is {adapters.DeviceBudgetBytes}"
-                    : ""));
-        }
-
-        // A small model would never fill the bytes: what all running sequences can use at full length is enough. Block and token
-        // numbers are ints.
-        return (int)Math.Min(Math.Min(count, usable), int.MaxValue / 2 / scheduler.KvBlockSize);
     }
 
     private static void CheckFits(LanguageModel model, SchedulerOptions scheduler)

@@ -1,3 +1,4 @@
+using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 
 namespace InferenceServer.AdapterStore.Cache;
@@ -16,6 +17,9 @@ public sealed partial class AdapterCache
 
     // Of _deviceUsed: device memory on its way to be freed.
     private long _deviceReleasing;
+
+    // Of _deviceUsed: expected by loads under way.
+    private long _deviceLoading;
     private int _activeLoads;
     private bool _isPumpScheduled;
 
@@ -44,6 +48,7 @@ public sealed partial class AdapterCache
                 }
 
                 Plan(loads);
+                TellRoom();
                 releases = _releases;
                 _releases = [];
             }
@@ -58,22 +63,28 @@ public sealed partial class AdapterCache
                 return;
             }
 
-            foreach ((_, DeviceAdapter device, _) in releases)
-            {
-                device.Dispose();
-            }
+            // Then the plan may go on.
+            Free(releases);
+        }
+    }
 
-            // The room counts as free only now; then the plan may go on.
-            lock (_lock)
+    // The room counts as free only when the memory is.
+    private void Free(List<(CacheEntry Entry, DeviceAdapter Device, long Bytes)> releases)
+    {
+        foreach ((_, DeviceAdapter device, _) in releases)
+        {
+            device.Dispose();
+        }
+
+        lock (_lock)
+        {
+            foreach ((CacheEntry entry, _, long bytes) in releases)
             {
-                foreach ((CacheEntry entry, _, long bytes) in releases)
-                {
-                    _deviceReleasing -= bytes;
-                    _deviceUsed -= bytes;
-                    entry.PendingReleases--;
-                    entry.Freed = entry.Freed with { DeviceBytes = entry.Freed.DeviceBytes + bytes };
-                    Settle(entry);
-                }
+                _deviceReleasing -= bytes;
+                _deviceUsed -= bytes;
+                entry.PendingReleases--;
+                entry.Freed = entry.Freed with { DeviceBytes = entry.Freed.DeviceBytes + bytes };
+                Settle(entry);
             }
         }
     }
@@ -89,7 +100,7 @@ public sealed partial class AdapterCache
         _retiring.Clear();
 
         // A device may need more than was expected; idle adapters make up for it.
-        EvictIdleDevice(_options.DeviceBudgetBytes);
+        EvictIdleDevice(DeviceLimit);
         EvictHost(_options.HostBudgetBytes);
         while (_queue.First?.Value is { } head)
         {
@@ -103,15 +114,16 @@ public sealed partial class AdapterCache
                 Dequeue(head);
                 GrantWaiters(head);
             }
-            else if (PinnedBytes() is long pinned && head.DeviceBytes > _options.DeviceBudgetBytes - pinned)
+            else if (PinnedBytes() is long pinned && Needed(head) > MaxDevice - pinned)
             {
                 Dequeue(head);
-                long left = _options.DeviceBudgetBytes - pinned;
+                long left = MaxDevice - pinned;
                 FailWaiters(head, new CapacityExceededException(
-                    $"adapter '{head.Id}' takes {head.DeviceBytes} device bytes, "
-                        + $"pinned adapters leave {left} of DeviceBudgetBytes {_options.DeviceBudgetBytes}",
+                    $"adapter '{head.Id}' takes {head.DeviceBytes} device bytes, pinned adapters leave {left} of {DeviceLimitName} {MaxDevice}"
+                        + (head.Shortage > 0 ? ", which is in pieces" : ""),
                     head.DeviceBytes,
                     left));
+                head.Shortage = 0;
                 Settle(head);
             }
             else if (_activeLoads < _options.MaxParallelLoads && HasDeviceRoom(head) && HasHostRoom(head))
@@ -120,6 +132,7 @@ public sealed partial class AdapterCache
                 head.IsLoading = true;
                 _activeLoads++;
                 _deviceUsed += head.DeviceBytes;
+                _deviceLoading += head.DeviceBytes;
                 _hostUsed += head.Host is null ? head.HostBytes : 0;
                 loads.Add(head);
             }
@@ -134,9 +147,16 @@ public sealed partial class AdapterCache
     // Lock held. Makes room or starts to; false when some of it is still to come.
     private bool HasDeviceRoom(CacheEntry head)
     {
-        long needed = head.DeviceBytes;
-        EvictIdleDevice(_options.DeviceBudgetBytes - needed);
-        long coming = _options.DeviceBudgetBytes - (_deviceUsed - _deviceReleasing);
+        long needed = Needed(head);
+        long limit = DeviceLimit;
+        if (limit - _deviceUsed < needed && _room is { IdleBytes: > 0 })
+        {
+            // Before any adapter goes, those who share the memory give what they do not use; they are told at the end of the plan.
+            return false;
+        }
+
+        EvictIdleDevice(limit - needed);
+        long coming = limit - (_deviceUsed - _deviceReleasing);
         for (LinkedListNode<CacheEntry>? node = _deviceLru.First; node is not null && coming < needed; node = node.Next)
         {
             if (node.Value is { IsPinned: false, Leases: > 0 } leased)
@@ -147,7 +167,31 @@ public sealed partial class AdapterCache
             }
         }
 
-        return _options.DeviceBudgetBytes - _deviceUsed >= needed;
+        return limit - _deviceUsed >= needed;
+    }
+
+    private static long Needed(CacheEntry entry) => entry.DeviceBytes + entry.Shortage;
+
+    // Lock held.
+    private void TellRoom() => _room?.Want(_deviceLoading + (_queue.First?.Value is { } head ? Needed(head) : 0));
+
+    // Lock held. Bytes of the memory, in which adapters' pages leave holes, and adapters' own bytes are not the same: one share stands for the other.
+    private bool EvictIdleFor(long byteCount, IAdapterRoom room)
+    {
+        long idle = 0;
+        foreach (CacheEntry entry in _deviceLru)
+        {
+            idle += entry is { IsPinned: false, Leases: 0 } ? entry.DeviceBytes : 0;
+        }
+
+        double spread = (double)room.HeldBytes / Math.Max(1, _deviceUsed);
+        if (idle == 0 || byteCount > Math.Min(idle * spread, room.HeldBytes - room.FloorBytes))
+        {
+            return false;
+        }
+
+        EvictIdleDevice(_deviceUsed - _deviceReleasing - Math.Max(1, (long)(byteCount / spread)));
+        return true;
     }
 
     // Lock held.
@@ -230,6 +274,7 @@ public sealed partial class AdapterCache
         lock (_lock)
         {
             _activeLoads--;
+            _deviceLoading -= entry.DeviceBytes;
             entry.IsLoading = false;
             if (_isDisposed)
             {
@@ -251,6 +296,7 @@ public sealed partial class AdapterCache
             {
                 entry.Device = device;
                 entry.DeviceBytes = device.ByteCount;
+                entry.Shortage = 0;
                 _deviceUsed += device.ByteCount;
                 if (entry.Drain is null)
                 {
@@ -258,6 +304,13 @@ public sealed partial class AdapterCache
                 }
 
                 GrantWaiters(entry);
+            }
+            else if (failure is DeviceMemoryException { IsShared: true } && _room is not null)
+            {
+                // The room was taken by another, or is in pieces: more of it has to come free.
+                entry.Shortage += Math.Max(entry.DeviceBytes / 8, _room.ChunkBytes);
+                entry.IsQueued = true;
+                _queue.AddFirst(entry);
             }
             else
             {
@@ -394,6 +447,9 @@ public sealed partial class AdapterCache
             _entries.Remove(entry.Id);
         }
     }
+
+    // Of a message.
+    private string DeviceLimitName => _room is null ? nameof(AdapterCacheOptions.DeviceBudgetBytes) : "the shared memory";
 
     // Lock held.
     private long PinnedBytes()

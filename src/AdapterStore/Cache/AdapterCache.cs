@@ -30,10 +30,11 @@ public sealed partial class AdapterCache : IDisposable
     private readonly List<CacheEntry> _draining = [];
     private readonly Stack<LeaseSlot> _freeSlots = new();
     private AdapterCacheStatistics _totals;
+    private IAdapterRoom? _room;
     private bool _isDisposed;
 
     /// <param name="source">Where adapters come from.</param>
-    /// <param name="backend">The device; only <see cref="IComputeBackend.CreateAdapter"/> is called, from background threads.</param>
+    /// <param name="backend">The device; only <see cref="IComputeBackend.CreateAdapter"/> or its shared twin is called, from background threads.</param>
     /// <param name="format">How matrices are kept on the device.</param>
     /// <param name="options">Budgets.</param>
     /// <param name="time">The clock of "last used" and of load times.</param>
@@ -43,7 +44,7 @@ public sealed partial class AdapterCache : IDisposable
         WeightFormat format,
         AdapterCacheOptions options,
         TimeProvider? time = null)
-        : this(source, weights => backend.CreateAdapter(weights, format), format, options, time ?? TimeProvider.System, RunOnThreadPool)
+        : this(source, CreatorOf(backend, format), format, options, time ?? TimeProvider.System, RunOnThreadPool)
     {
     }
 
@@ -63,6 +64,66 @@ public sealed partial class AdapterCache : IDisposable
         _run = run;
         _pump = Pump;
         _metrics = new AdapterCacheMetrics(this, options);
+    }
+
+    /// <summary>Most device bytes that adapters can ever have.</summary>
+    public long MaxDeviceBytes
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return MaxDevice;
+            }
+        }
+    }
+
+    // Lock held.
+    private long MaxDevice => _room?.MaxBytes ?? _options.DeviceBudgetBytes;
+
+    // Lock held.
+    private long DeviceLimit => _room?.LimitBytes ?? _options.DeviceBudgetBytes;
+
+    /// <summary>From here on adapters share their device memory with others, and the device budget is what they need not give to those.</summary>
+    public void Share(IAdapterRoom room)
+    {
+        ArgumentNullException.ThrowIfNull(room);
+        lock (_lock)
+        {
+            _room = room;
+        }
+
+        room.Changed = () =>
+        {
+            lock (_lock)
+            {
+                SchedulePump();
+            }
+        };
+    }
+
+    /// <summary>
+    /// Frees adapters that nobody has a lease on and that are not pinned, least recently used first, for the others who share the memory; on the
+    /// caller's thread. How much memory that gives depends on who else has pages in the same chunks: look, and call again.
+    /// </summary>
+    /// <param name="byteCount">About so many bytes.</param>
+    /// <returns>False when adapters above their floor have not so many; nothing is freed then.</returns>
+    public bool TryEvictIdle(long byteCount)
+    {
+        List<(CacheEntry Entry, DeviceAdapter Device, long Bytes)> releases;
+        lock (_lock)
+        {
+            if (_room is null || _isDisposed || !EvictIdleFor(byteCount, _room))
+            {
+                return false;
+            }
+
+            releases = _releases;
+            _releases = [];
+        }
+
+        Free(releases);
+        return true;
     }
 
     /// <summary>Waits until an adapter is on the device and leases it.</summary>
@@ -255,7 +316,7 @@ public sealed partial class AdapterCache : IDisposable
             {
                 ContinueDrain(entry);
             }
-            else if (_queue.Count > 0 || _deviceUsed > _options.DeviceBudgetBytes)
+            else if (_queue.Count > 0 || _deviceUsed > DeviceLimit)
             {
                 SchedulePump();
             }
@@ -278,6 +339,11 @@ public sealed partial class AdapterCache : IDisposable
 
         waiter.Completion.TrySetCanceled(cancellation);
     }
+
+    private static Func<AdapterWeights, DeviceAdapter> CreatorOf(IComputeBackend backend, WeightFormat format) =>
+        backend is ISharedMemoryBackend sharing
+            ? weights => sharing.CreateSharedAdapter(weights, format)
+            : weights => backend.CreateAdapter(weights, format);
 
     private static void RunOnThreadPool(Action work) => ThreadPool.UnsafeQueueUserWorkItem(static action => action(), work, preferLocal: false);
 
@@ -387,12 +453,10 @@ public sealed partial class AdapterCache : IDisposable
     private void CheckBudgets(AdapterId id, AdapterFootprint footprint)
     {
         long deviceBytes = footprint.DeviceBytes(_format);
-        if (deviceBytes > _options.DeviceBudgetBytes)
+        long most = MaxDeviceBytes;
+        if (deviceBytes > most)
         {
-            throw new CapacityExceededException(
-                $"adapter '{id}' takes {deviceBytes} device bytes, DeviceBudgetBytes is {_options.DeviceBudgetBytes}",
-                deviceBytes,
-                _options.DeviceBudgetBytes);
+            throw new CapacityExceededException($"adapter '{id}' takes {deviceBytes} device bytes, {DeviceLimitName} is {most}", deviceBytes, most);
         }
 
         if (footprint.HostBytes > _options.HostBudgetBytes)

@@ -62,7 +62,7 @@ internal sealed class AdapterCacheMetrics : IDisposable
         return [new(now.DeviceBytes, s_device), new(now.HostBytes, s_host)];
     }
 
-    private Measurement<long>[] Budgets() => [new(_options.DeviceBudgetBytes, s_device), new(_options.HostBudgetBytes, s_host)];
+    private Measurement<long>[] Budgets() => [new(_cache.MaxDeviceBytes, s_device), new(_options.HostBudgetBytes, s_host)];
 
     private IEnumerable<Measurement<long>> Residents() => _cache.Snapshot()
         .Where(adapter => adapter.DeviceBytes > 0 || adapter.HostBytes > 0)

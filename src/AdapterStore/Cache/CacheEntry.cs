@@ -22,6 +22,9 @@ internal sealed class CacheEntry
     /// <summary>Device bytes held or, before it is there, expected.</summary>
     public long DeviceBytes { get; set; }
 
+    /// <summary>What it turned out to need beyond that, where the memory is shared and was in pieces; 0 once it is there.</summary>
+    public long Shortage { get; set; }
+
     /// <summary>The parsed adapter while it is in the host tier.</summary>
     public AdapterWeights? Host { get; set; }
 

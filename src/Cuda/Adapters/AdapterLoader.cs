@@ -25,25 +25,46 @@ internal sealed unsafe class AdapterLoader : IDisposable
         Pages = new PagePool(device, limitBytes);
     }
 
-    /// <summary>Where adapters lie.</summary>
+    /// <summary>Where adapters lie that have memory of their own.</summary>
     public PagePool Pages { get; }
+
+    /// <summary>Where adapters lie that share their memory with KV blocks; null when none is shared.</summary>
+    public PagePool? SharedPages { get; private set; }
 
     /// <summary>What adapters have changed so far.</summary>
     public ModuleUse Use { get; } = new();
 
+    /// <summary>Adapters may lie in a memory that they share, from here on; null for no longer.</summary>
+    /// <exception cref="InvalidOperationException">They share another.</exception>
+    public void Share(IChunkSource? shared)
+    {
+        lock (_gate)
+        {
+            if (shared is not null && SharedPages is not null)
+            {
+                throw new InvalidOperationException("adapters share their memory with another KV cache, which must be disposed of first");
+            }
+
+            // A pool that is given up goes on for what is taken of it.
+            SharedPages = shared is null ? null : new PagePool(shared);
+        }
+    }
+
     /// <summary>Makes an adapter resident.</summary>
     /// <param name="weights">The adapter.</param>
     /// <param name="format">Of A and B.</param>
+    /// <param name="isShared">Whether it lies in the memory shared with KV blocks, if there is one.</param>
     /// <param name="createReplacement">Packs a weight that takes the place of the base's; the string is its label.</param>
     /// <exception cref="ArgumentException">Shapes contradict each other.</exception>
     /// <exception cref="DeviceMemoryException">It does not fit; nothing is lost.</exception>
-    public CudaAdapter Load(AdapterWeights weights, WeightFormat format, Func<HostMatrix, string, WeightMatrix> createReplacement)
+    public CudaAdapter Load(AdapterWeights weights, WeightFormat format, bool isShared, Func<HostMatrix, string, WeightMatrix> createReplacement)
     {
         AdapterChecks.Check(weights, format);
         _device.MakeCurrent();
         AdapterPlan plan = new(weights, format);
         CudaPart?[] parts = [.. weights.Deltas.Select(delta => delta is null ? null : new CudaPart(delta))];
-        PageSet pages = Pages.Take(weights.Label, plan.Requests);
+        PagePool pool = isShared ? SharedPages ?? Pages : Pages;
+        PageSet pages = pool.Take(weights.Label, plan.Requests);
         try
         {
             long byteCount = plan.ByteCount;

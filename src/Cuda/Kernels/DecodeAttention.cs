@@ -119,6 +119,7 @@ internal sealed class DecodeAttention
             parameters.HeadSize,
             call.Cache.HeadStride,
             call.Cache.Shape.BlockSize,
+            call.Cache.PageStride,
             parameters.Scale,
             parameters.SoftCap,
             parameters.Window,

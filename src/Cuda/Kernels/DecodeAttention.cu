@@ -32,7 +32,7 @@ __device__ __forceinline__ uint4 load_piece(const bf16* head, int piece, int pie
 template <int WIDTH>
 __device__ __forceinline__ void attend(
     const float* q, int q_stride, const bf16* layer, const int* picked, int first_index, const int* positions, const int* row_sequences,
-    const int* sequences, const int* blocks, int kv_heads, int heads_per_kv, int head_size, int head_stride, int block_size, float scale,
+    const int* sequences, const int* blocks, int kv_heads, int heads_per_kv, int head_size, int head_stride, int block_size, int page_stride, float scale,
     float soft_cap, int window, int slots, float* partials, float* y, int y_stride, const int* rows_pointer, int rows) {
   constexpr int OUTPUT_STRIDE = 64 * WIDTH + 4;
   SHARED_ARRAY(uint4, queries, 4 * WIDTH * 32);
@@ -48,7 +48,7 @@ __device__ __forceinline__ void attend(
   const int kv_head = blockIdx.y % kv_heads;
   const int first_head = blockIdx.y / kv_heads * LINES;
   const int heads = min(LINES, heads_per_kv - first_head);
-  const PagedHead pages(blocks_of(row_sequences, sequences, blocks, row), kv_heads, kv_head, block_size, head_stride);
+  const PagedHead pages(blocks_of(row_sequences, sequences, blocks, row), kv_heads, kv_head, block_size, head_stride, page_stride);
   const i64 values = pages.values();
   const int pieces = head_stride >> 3;
   const int warp = threadIdx.x >> 5;
@@ -226,12 +226,12 @@ __device__ __forceinline__ void attend(
 #define PARAMETERS \
   const float *__restrict__ q, int q_stride, const bf16 *__restrict__ layer, const int *__restrict__ picked, int first_index, \
       const int *__restrict__ positions, const int *__restrict__ row_sequences, const int *__restrict__ sequences, \
-      const int *__restrict__ blocks, int kv_heads, int heads_per_kv, int head_size, int head_stride, int block_size, float scale, \
+      const int *__restrict__ blocks, int kv_heads, int heads_per_kv, int head_size, int head_stride, int block_size, int page_stride, float scale, \
       float soft_cap, int window, int slots, float *__restrict__ partials, float *__restrict__ y, int y_stride, const int *rows_pointer, \
       int rows
 #define ARGUMENTS \
   q, q_stride, layer, picked, first_index, positions, row_sequences, sequences, blocks, kv_heads, heads_per_kv, head_size, head_stride, \
-      block_size, scale, soft_cap, window, slots, partials, y, y_stride, rows_pointer, rows
+      block_size, page_stride, scale, soft_cap, window, slots, partials, y, y_stride, rows_pointer, rows
 
 // As many blocks a multiprocessor as keep enough reads in flight.
 extern "C" __global__ void __launch_bounds__(WARPS * 32, 4) decode_attention_64(PARAMETERS) { attend<1>(ARGUMENTS); }

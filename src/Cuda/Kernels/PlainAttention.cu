@@ -26,7 +26,7 @@ __device__ __forceinline__ void unpack(uint4 piece, float (&v)[8]) {
 template <class T>
 __device__ __forceinline__ void attend(
     const float* q, int q_stride, const T* layer, const int* picked, int first_index, const int* positions, const int* row_sequences,
-    const int* sequences, const int* blocks, int kv_heads, int heads_per_kv, int head_size, int head_stride, int block_size, float scale,
+    const int* sequences, const int* blocks, int kv_heads, int heads_per_kv, int head_size, int head_stride, int block_size, int page_stride, float scale,
     float soft_cap, int window, int slots, float* partials, float* y, int y_stride, const int* rows_pointer, int rows) {
   constexpr int PIECE = 16 / sizeof(T);
   SHARED_ARRAY(i64, places, CHUNK);
@@ -42,7 +42,7 @@ __device__ __forceinline__ void attend(
   const int first_head = blockIdx.y / kv_heads * HEADS;
   const int heads = min(HEADS, heads_per_kv - first_head);
   const float* queries = q + (i64)row * q_stride + (i64)(kv_head * heads_per_kv + first_head) * head_size;
-  const PagedHead pages(blocks_of(row_sequences, sequences, blocks, row), kv_heads, kv_head, block_size, head_stride);
+  const PagedHead pages(blocks_of(row_sequences, sequences, blocks, row), kv_heads, kv_head, block_size, head_stride, page_stride);
 
   for (int slot = blockIdx.x; slot < chunks.count; slot += gridDim.x) {
     const int start = (chunks.first + slot) * CHUNK;
@@ -144,12 +144,12 @@ __device__ __forceinline__ void attend(
 #define PARAMETERS(T) \
   const float *__restrict__ q, int q_stride, const T *__restrict__ layer, const int *__restrict__ picked, int first_index, \
       const int *__restrict__ positions, const int *__restrict__ row_sequences, const int *__restrict__ sequences, \
-      const int *__restrict__ blocks, int kv_heads, int heads_per_kv, int head_size, int head_stride, int block_size, float scale, \
+      const int *__restrict__ blocks, int kv_heads, int heads_per_kv, int head_size, int head_stride, int block_size, int page_stride, float scale, \
       float soft_cap, int window, int slots, float *__restrict__ partials, float *__restrict__ y, int y_stride, const int *rows_pointer, \
       int rows
 #define ARGUMENTS \
   q, q_stride, layer, picked, first_index, positions, row_sequences, sequences, blocks, kv_heads, heads_per_kv, head_size, head_stride, \
-      block_size, scale, soft_cap, window, slots, partials, y, y_stride, rows_pointer, rows
+      block_size, page_stride, scale, soft_cap, window, slots, partials, y, y_stride, rows_pointer, rows
 
 extern "C" __global__ void __launch_bounds__(THREADS) plain_attention_f32(PARAMETERS(float)) { attend(ARGUMENTS); }
 extern "C" __global__ void __launch_bounds__(THREADS) plain_attention_bf16(PARAMETERS(bf16)) { attend(ARGUMENTS); }

@@ -57,6 +57,7 @@ internal sealed class PrefillAttention
             parameters.KvHeads,
             call.HeadsPerKv,
             call.Cache.Shape.BlockSize,
+            call.Cache.PageStride,
             parameters.Scale,
             parameters.SoftCap,
             parameters.Window,

@@ -41,7 +41,7 @@ __device__ __forceinline__ void copy_tile(const PagedHead& pages, const bf16* la
 template <int D, int TILE, int WARPS>
 __device__ __forceinline__ void attend(
     const float* q, int q_stride, const bf16* layer, const int* prefilled, int prefilled_count, const int* sequences, const int* blocks,
-    int kv_heads, int heads_per_kv, int block_size, float scale, float soft_cap, int window, float* y, int y_stride) {
+    int kv_heads, int heads_per_kv, int block_size, int page_stride, float scale, float soft_cap, int window, float* y, int y_stride) {
   constexpr int STRIDE = D + 8;
   constexpr int STAGE = 2 * TILE * STRIDE;
   SHARED_DYN(bf16, memory);
@@ -65,7 +65,7 @@ __device__ __forceinline__ void attend(
   const int first_position = sequence[2] + first_line / heads_per_kv;
   const int last_position = sequence[2] + last_line / heads_per_kv;
   const int head = blockIdx.y;
-  const PagedHead pages(blocks + sequence[3], kv_heads, head, block_size, D);
+  const PagedHead pages(blocks + sequence[3], kv_heads, head, block_size, D, page_stride);
 
   const int warp = threadIdx.x >> 5;
   const int lane = threadIdx.x & 31;
@@ -227,9 +227,9 @@ __device__ __forceinline__ void attend(
 #define PREFILL(D, TILE, WARPS, BLOCKS) \
   extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) prefill_attention_##D( \
       const float* __restrict__ q, int q_stride, const bf16* __restrict__ layer, const int* __restrict__ prefilled, int prefilled_count, \
-      const int* __restrict__ sequences, const int* __restrict__ blocks, int kv_heads, int heads_per_kv, int block_size, float scale, \
+      const int* __restrict__ sequences, const int* __restrict__ blocks, int kv_heads, int heads_per_kv, int block_size, int page_stride, float scale, \
       float soft_cap, int window, float* __restrict__ y, int y_stride) { \
-    attend<D, TILE, WARPS>(q, q_stride, layer, prefilled, prefilled_count, sequences, blocks, kv_heads, heads_per_kv, block_size, scale, \
+    attend<D, TILE, WARPS>(q, q_stride, layer, prefilled, prefilled_count, sequences, blocks, kv_heads, heads_per_kv, block_size, page_stride, scale, \
                            soft_cap, window, y, y_stride); \
   }
 

@@ -55,6 +55,7 @@ internal sealed class RopeStoreKv
             rope.Half,
             cache.HeadStride,
             cache.Shape.BlockSize,
+            cache.PageStride,
             rows.Pointer,
             rows.Rows);
     }

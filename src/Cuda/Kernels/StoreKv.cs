@@ -54,6 +54,7 @@ internal sealed class StoreKv
             cache.Shape.HeadSize,
             cache.HeadStride,
             cache.Shape.BlockSize,
+            cache.PageStride,
             rows.Pointer,
             rows.Rows);
     }

@@ -5,12 +5,9 @@ namespace InferenceServer.Cuda.Memory;
 
 /// <summary>
 /// Device memory in pages, for what comes and goes while steps run: one page is one row of a matrix, so that matrices of any rank fill the
-/// holes of any others. Pages of one size share chunks; a chunk without pages serves the next size that wants one. Any thread.
+/// holes of any others. Pages of one size share chunks; a chunk without pages serves the next size that wants one, or goes back to where it
+/// came from: memory of the pool's own, or one that adapters share with KV blocks. Any thread.
 /// </summary>
-/// <remarks>
-/// Chunks are allocated when needed and kept: freeing device memory waits for all of the device's work, and so it is done only to stay
-/// within the limit, or by <see cref="Trim"/>.
-/// </remarks>
 internal sealed class PagePool : IDisposable
 {
     /// <summary>Bytes of a chunk unless told otherwise.</summary>
@@ -19,26 +16,24 @@ internal sealed class PagePool : IDisposable
     private const long Alignment = 128; // a cache line; kernels read 16 bytes at once
     private const int FineSteps = 8;
 
-    private readonly CudaDevice _device;
-    private readonly long _limitBytes;
-    private readonly long _chunkBytes;
+    private readonly IChunkSource _source;
     private readonly Lock _gate = new();
     private readonly Dictionary<long, List<PageChunk>> _chunks = []; // by size of page, under _gate
-    private readonly List<CudaBuffer> _spare = []; // under _gate
     private bool _disposed; // under _gate
 
     /// <param name="device">The device.</param>
     /// <param name="limitBytes">Most bytes of all chunks; 0 for what the device has.</param>
     /// <param name="chunkBytes">Bytes of a chunk; larger pages get a chunk of their own size.</param>
     public PagePool(CudaDevice device, long limitBytes, long chunkBytes = DefaultChunkBytes)
+        : this(new OwnChunks(device, limitBytes, chunkBytes))
     {
-        _device = device;
-        _limitBytes = limitBytes;
-        _chunkBytes = chunkBytes;
     }
 
+    /// <param name="source">Where chunks are from; it ends with the pool.</param>
+    public PagePool(IChunkSource source) => _source = source;
+
     /// <summary>Bytes of all chunks, spare ones included.</summary>
-    public long HeldBytes { get; private set; }
+    public long HeldBytes => _source.HeldBytes;
 
     /// <summary>Bytes of all pages taken.</summary>
     public long UsedBytes { get; private set; }
@@ -81,7 +76,7 @@ internal sealed class PagePool : IDisposable
                     wanted += request.PageBytes * request.Count;
                 }
 
-                throw new DeviceMemoryException($"{wanted} bytes of '{owner}' do not fit beside {UsedBytes} bytes of adapters: {error.Message}");
+                throw new DeviceMemoryException($"{wanted} bytes of '{owner}' do not fit beside {UsedBytes} bytes of adapters: {error.Message}", error.IsShared);
             }
         }
 
@@ -105,7 +100,7 @@ internal sealed class PagePool : IDisposable
     {
         lock (_gate)
         {
-            FreeSpare();
+            _source.Trim();
         }
     }
 
@@ -114,7 +109,7 @@ internal sealed class PagePool : IDisposable
         lock (_gate)
         {
             _disposed = true;
-            FreeSpare();
+            _source.Trim();
             foreach (PageChunk chunk in _chunks.Values.SelectMany(chunks => chunks))
             {
                 chunk.Memory.Dispose();
@@ -138,7 +133,7 @@ internal sealed class PagePool : IDisposable
         {
             if (i == chunks.Count)
             {
-                chunks.Add(new PageChunk(TakeMemory(request.PageBytes), request.PageBytes));
+                chunks.Add(new PageChunk(_source.Take(request.PageBytes), request.PageBytes));
             }
 
             while (left > 0 && chunks[i].FreeCount > 0)
@@ -151,32 +146,6 @@ internal sealed class PagePool : IDisposable
         }
     }
 
-    private CudaBuffer TakeMemory(long pageBytes)
-    {
-        long byteCount = (pageBytes + _chunkBytes - 1) / _chunkBytes * _chunkBytes;
-        int spare = _spare.FindIndex(memory => memory.ByteCount == byteCount);
-        if (spare >= 0)
-        {
-            CudaBuffer memory = _spare[spare];
-            _spare.RemoveAt(spare);
-            return memory;
-        }
-
-        if (_limitBytes > 0 && HeldBytes + byteCount > _limitBytes)
-        {
-            // Spare ones of another size.
-            FreeSpare();
-            if (HeldBytes + byteCount > _limitBytes)
-            {
-                throw new DeviceMemoryException($"{byteCount} more bytes exceed AdapterMemoryBytes {_limitBytes}, of which {HeldBytes} are in use");
-            }
-        }
-
-        CudaBuffer allocated = new(_device, byteCount, "adapter pages");
-        HeldBytes += byteCount;
-        return allocated;
-    }
-
     private void ReturnAll(ReadOnlySpan<PageRun> runs)
     {
         foreach (PageRun run in runs)
@@ -187,19 +156,8 @@ internal sealed class PagePool : IDisposable
             if (chunk.FreeCount == chunk.Capacity)
             {
                 _chunks[chunk.PageBytes].Remove(chunk);
-                _spare.Add(chunk.Memory);
+                _source.Return(chunk.Memory);
             }
         }
-    }
-
-    private void FreeSpare()
-    {
-        foreach (CudaBuffer memory in _spare)
-        {
-            HeldBytes -= memory.ByteCount;
-            memory.Dispose();
-        }
-
-        _spare.Clear();
     }
 }

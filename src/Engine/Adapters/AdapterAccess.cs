@@ -45,11 +45,17 @@ public sealed class AdapterAccess
         _format = format;
     }
 
-    /// <summary>Most that adapters take of the device.</summary>
+    /// <summary>Most that adapters take of the device; what they need not give up, where they share its memory.</summary>
     internal long DeviceBudgetBytes => _deviceBudgetBytes;
 
     /// <summary>How matrices are kept on the device.</summary>
     internal WeightFormat Format => _format;
+
+    /// <summary>Adapters share their memory from here on.</summary>
+    internal void Share(IAdapterRoom room) => _cache.Share(room);
+
+    /// <summary>Frees idle adapters for others who share the memory; see <see cref="AdapterCache.TryEvictIdle"/>.</summary>
+    internal bool TryEvictIdle(long byteCount) => _cache.TryEvictIdle(byteCount);
 
     /// <summary>The version that a name means now.</summary>
     public AdapterId Resolve(string name) => _resolve(name);
@@ -167,12 +173,13 @@ public sealed class AdapterAccess
 
         long needed = bytes.Values.Sum();
         long pinned = _cache.Snapshot().Where(adapter => adapter.IsPinned && !bytes.ContainsKey(adapter.Id)).Sum(adapter => adapter.DeviceBytes);
-        if (needed > _deviceBudgetBytes - pinned)
+        long most = _cache.MaxDeviceBytes;
+        if (needed > most - pinned)
         {
             throw new CapacityExceededException(
-                $"the {bytes.Count} adapters of one request take {needed} device bytes together, the budget is {_deviceBudgetBytes} and {pinned} of it are pinned",
+                $"the {bytes.Count} adapters of one request take {needed} device bytes together, the budget is {most} and {pinned} of it are pinned",
                 needed,
-                _deviceBudgetBytes - pinned);
+                most - pinned);
         }
     }
 

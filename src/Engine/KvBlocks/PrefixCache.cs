@@ -66,16 +66,29 @@ public sealed class PrefixCache
 
     public int BlockSize => _blockSize;
 
+    /// <summary>Block numbers are below this.</summary>
     public int BlockCount => _pool.BlockCount;
 
     /// <summary>Blocks without references whose contents can still be found.</summary>
     public int KeptCount => _keptCount;
 
-    /// <summary>Blocks that can be taken: free or kept.</summary>
+    /// <summary>Blocks that can be taken without asking anybody: free or kept.</summary>
     public int AvailableCount => _pool.FreeCount + _keptCount;
 
     /// <summary>Blocks with references.</summary>
-    public int UsedCount => BlockCount - AvailableCount;
+    public int UsedCount => _pool.UsedCount;
+
+    /// <summary>Blocks that there can be at once.</summary>
+    public int MostCount => _pool.MostCount;
+
+    /// <summary>Blocks that there can always be.</summary>
+    public int GuaranteedCount => _pool.GuaranteedCount;
+
+    /// <summary>Chunks of a shared memory that can be given to adapters.</summary>
+    public int IdleChunks => _pool.IdleChunks;
+
+    /// <summary>Chunks of a shared memory that must be cleared before the next step; whoever has done it empties the list.</summary>
+    public List<int> FreshChunks => _pool.Fresh;
 
     /// <summary>Distinct stacks and base states with users or cached blocks.</summary>
     public int RootCount => _roots.Count;
@@ -142,24 +155,57 @@ public sealed class PrefixCache
         _pool.AddReference(block);
     }
 
-    /// <summary>Takes a block with one reference, from the free list or in place of the least recently used kept one.</summary>
-    public bool TryTake(out int block)
+    /// <summary>
+    /// Takes a block with one reference: one that is free, or of free memory shared with adapters, or in place of the least recently used kept one.
+    /// </summary>
+    public bool TryTake(out int block) => _pool.TryTake(out block) || (_pool.TryGrow(isUrgent: true) && _pool.TryTake(out block)) || TryTakeKept(out block);
+
+    /// <summary>Takes one of the blocks that <see cref="TryReserve"/> has found; nobody else has taken any since.</summary>
+    public int TakeReserved()
     {
-        if (_pool.TryTake(out block))
+        bool taken = _pool.TryTake(out int block) || TryTakeKept(out block);
+        Debug.Assert(taken, "reserved");
+        return block;
+    }
+
+    /// <summary>Sees that so many blocks can be taken: of free memory first, then in place of kept ones.</summary>
+    /// <param name="count">How many.</param>
+    /// <param name="leaving">Kept blocks that will be acquired before.</param>
+    public bool TryReserve(int count, int leaving)
+    {
+        while (_pool.FreeCount < count && _pool.TryGrow(isUrgent: false))
         {
-            return true;
+            // A chunk more.
         }
 
-        if (_oldest == None)
+        return count <= AvailableCount - leaving;
+    }
+
+    /// <summary>Gives chunks of the shared memory back: those with free blocks only, then those whose kept blocks were used longest ago.</summary>
+    /// <returns>How many.</returns>
+    public int GiveChunks(int most)
+    {
+        int given = Math.Min(most, _pool.IdleChunks);
+        if (given == 0)
         {
-            return false;
+            return 0;
         }
 
-        int victim = _oldest;
-        Unlink(victim);
-        Forget(victim);
-        _pool.Free(victim);
-        return _pool.TryTake(out block);
+        foreach (int chunk in _pool.FindIdle().Take(given))
+        {
+            (int first, int end) = _pool.BlocksOf(chunk);
+            for (int block = first; block < end; block++)
+            {
+                if (_nodes[block] != 0)
+                {
+                    Evict(block);
+                }
+            }
+
+            _pool.Give(chunk);
+        }
+
+        return given;
     }
 
     /// <summary>Drops a reference. Release a sequence's last block first: then the ends of chains are evicted before their beginnings.</summary>
@@ -210,6 +256,25 @@ public sealed class PrefixCache
         _rootOf[block] = root;
         root.CachedBlocks++;
         return _nodes[block];
+    }
+
+    private bool TryTakeKept(out int block)
+    {
+        if (_oldest == None)
+        {
+            block = None;
+            return false;
+        }
+
+        Evict(_oldest);
+        return _pool.TryTake(out block);
+    }
+
+    private void Evict(int block)
+    {
+        Unlink(block);
+        Forget(block);
+        _pool.Free(block);
     }
 
     private int Find(long parent, ReadOnlySpan<int> tokens, out int bucket)

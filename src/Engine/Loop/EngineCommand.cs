@@ -19,6 +19,9 @@ internal abstract record EngineCommand
     /// <summary>The base changes between two steps; null takes the merged adapter out.</summary>
     public sealed record ChangeBase(MergedState? Merged, TaskCompletionSource Done) : EngineCommand;
 
+    /// <summary>Adapters want memory that KV blocks may have; looked after between any two steps, so this only ends the loop's sleep.</summary>
+    public sealed record GiveMemory : EngineCommand;
+
     /// <summary>Ends everything that still runs; the loop ends once it has nothing to do.</summary>
     /// <param name="Error">What the rest ends with; null lets it finish.</param>
     public sealed record Stop(Exception? Error) : EngineCommand;

@@ -27,6 +27,7 @@ internal sealed class EngineLoop : IDisposable
     private readonly PaceMeter _pace;
     private readonly Action<AdapterId?, int>? _observe;
     private readonly Action _leftQueue;
+    private readonly SharedRoom? _room;
     private readonly Thread _thread;
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<Exception> _fault = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -39,6 +40,7 @@ internal sealed class EngineLoop : IDisposable
     /// <param name="pace">Told of every request that leaves the queue.</param>
     /// <param name="leftQueue">Called when a request has its first step, or ends without one.</param>
     /// <param name="observe">Told whose tokens each step computes; null when nobody wants to know.</param>
+    /// <param name="room">Where adapters ask for memory of KV blocks; null where they share none.</param>
     /// <param name="time">The clock.</param>
     /// <param name="logger">The log.</param>
     public EngineLoop(
@@ -48,6 +50,7 @@ internal sealed class EngineLoop : IDisposable
         PaceMeter pace,
         Action leftQueue,
         Action<AdapterId?, int>? observe,
+        SharedRoom? room,
         TimeProvider time,
         ILogger logger)
     {
@@ -57,6 +60,7 @@ internal sealed class EngineLoop : IDisposable
         _pace = pace;
         _leftQueue = leftQueue;
         _observe = observe;
+        _room = room;
         _time = time;
         _logger = logger;
         _thread = new Thread(Run) { Name = "engine loop", IsBackground = true };
@@ -86,6 +90,8 @@ internal sealed class EngineLoop : IDisposable
                 Step();
                 Counters.Publish(_scheduler);
             }
+
+            _room?.GiveAll(_scheduler);
         }
         catch (Exception error)
         {
@@ -109,6 +115,7 @@ internal sealed class EngineLoop : IDisposable
             }
 
             ExpireDeadlines();
+            _room?.Give(_scheduler);
             if (!_scheduler.IsIdle)
             {
                 return true;
@@ -147,6 +154,8 @@ internal sealed class EngineLoop : IDisposable
                 break;
             case EngineCommand.ChangeBase change:
                 ChangeBase(change.Merged, change.Done);
+                break;
+            case EngineCommand.GiveMemory:
                 break;
             case EngineCommand.Stop stop:
                 _isStopping = true;
@@ -202,7 +211,7 @@ internal sealed class EngineLoop : IDisposable
         MarkFirstSteps(plan, start);
         try
         {
-            _runner.Run(plan);
+            _runner.Run(plan, _scheduler.FreshChunks);
         }
         catch (Exception error) when (error is not DeviceLostException)
         {

@@ -4,6 +4,7 @@ using InferenceServer.Engine.Scheduling;
 using InferenceServer.Engine.Streaming;
 using InferenceServer.Models.Transformer;
 using InferenceServer.Tensors;
+using InferenceServer.Tensors.Memory;
 using InferenceServer.Tensors.Sampling;
 using InferenceServer.Tensors.Steps;
 
@@ -18,14 +19,20 @@ internal sealed class ModelRunner : IDisposable
     private readonly TransformerModel _model;
     private readonly IComputeBackend _backend;
     private readonly KvCache _cache;
+    private readonly ChunkBudget? _chunks;
     private readonly StepInputs _step;
     private readonly StepSampler _sampler;
 
-    public ModelRunner(TransformerModel model, IComputeBackend backend, SchedulerOptions options, int blockCount)
+    /// <param name="model">The model.</param>
+    /// <param name="backend">Where it runs.</param>
+    /// <param name="options">Limits of a step.</param>
+    /// <param name="memory">The KV cache; its own from now on.</param>
+    public ModelRunner(TransformerModel model, IComputeBackend backend, SchedulerOptions options, KvMemory memory)
     {
         _model = model;
         _backend = backend;
-        _cache = backend.CreateKvCache(model.KvShape(blockCount, options.KvBlockSize));
+        _cache = memory.Cache;
+        _chunks = memory.Chunks;
         _step = new StepInputs(options.MaxBatchTokens, options.MaxRunningSequences);
         _sampler = new StepSampler(backend, model.Config.VocabularySize, options.MaxRunningSequences);
     }
@@ -64,12 +71,16 @@ internal sealed class ModelRunner : IDisposable
         }
     }
 
-    public void Run(StepPlan plan)
+    /// <summary>Runs a plan.</summary>
+    /// <param name="plan">The step.</param>
+    /// <param name="freshChunks">Chunks of a shared memory that blocks have not been used in yet; cleared, and the list emptied.</param>
+    public void Run(StepPlan plan, List<int> freshChunks)
     {
         Fill(plan);
         _sampler.Prepare(plan, _step.Sampling);
         try
         {
+            Clear(freshChunks);
             _sampler.Run(plan, _model.Forward(_step, _cache));
         }
         catch
@@ -87,6 +98,24 @@ internal sealed class ModelRunner : IDisposable
     {
         _step.Clear();
         _cache.Dispose();
+    }
+
+    // What lies between heads is read, and another's bytes may be NaN.
+    private void Clear(List<int> chunks)
+    {
+        for (int i = 0; i < chunks.Count;)
+        {
+            int end = i + 1;
+            while (end < chunks.Count && chunks[end] == chunks[end - 1] + 1)
+            {
+                end++;
+            }
+
+            ((ISharedMemoryBackend)_backend).ClearBlocks(_cache, chunks[i] * _chunks!.BlocksPerChunk, (end - i) * _chunks.BlocksPerChunk);
+            i = end;
+        }
+
+        chunks.Clear();
     }
 
     private void Fill(StepPlan plan)

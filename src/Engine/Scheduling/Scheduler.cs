@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using InferenceServer.Engine.KvBlocks;
 using InferenceServer.Engine.Requests;
+using InferenceServer.Tensors.Memory;
 
 namespace InferenceServer.Engine.Scheduling;
 
@@ -21,6 +22,8 @@ public sealed class Scheduler
 
     private readonly SchedulerOptions _options;
     private readonly PrefixCache _cache;
+    private readonly ChunkBudget? _chunks;
+    private readonly Func<long, bool>? _evictIdleAdapters;
     private readonly StepPlan _plan;
     private readonly List<Sequence> _running = [];
     private readonly List<Sequence> _waiting = [];
@@ -32,10 +35,26 @@ public sealed class Scheduler
     private long _prefixHitTokens;
 
     public Scheduler(SchedulerOptions options, int blockCount)
+        : this(options, new KvBlockPool(blockCount))
+    {
+    }
+
+    /// <summary>A scheduler whose KV blocks share their memory with adapters.</summary>
+    /// <param name="options">Limits.</param>
+    /// <param name="chunks">The memory.</param>
+    /// <param name="evictIdleAdapters">Frees about so many bytes of adapters that nobody uses; false when there are not so many.</param>
+    public Scheduler(SchedulerOptions options, ChunkBudget chunks, Func<long, bool> evictIdleAdapters)
+        : this(options, new KvBlockPool(chunks))
+    {
+        _chunks = chunks;
+        _evictIdleAdapters = evictIdleAdapters;
+    }
+
+    private Scheduler(SchedulerOptions options, KvBlockPool pool)
     {
         ArgumentNullException.ThrowIfNull(options);
         _options = options;
-        _cache = new PrefixCache(new KvBlockPool(blockCount), options.KvBlockSize, options.PrefixCaching);
+        _cache = new PrefixCache(pool, options.KvBlockSize, options.PrefixCaching);
         _plan = new StepPlan(options.MaxRunningSequences);
     }
 
@@ -49,12 +68,19 @@ public sealed class Scheduler
 
     public int UsedBlocks => _cache.UsedCount;
 
-    public int BlockCount => _cache.BlockCount;
+    /// <summary>Blocks that there can be at once.</summary>
+    public int BlockCount => _cache.MostCount;
+
+    /// <summary>Chunks of a shared memory that <see cref="GiveChunks"/> could give.</summary>
+    public int IdleChunks => _cache.IdleChunks;
+
+    /// <summary>Chunks of a shared memory to be cleared before the plan runs; whoever has done it empties the list.</summary>
+    public List<int> FreshChunks => _cache.FreshChunks;
 
     public SchedulerCounters Counters => new(_preemptions, _prefixQueryTokens, _prefixHitTokens);
 
     /// <summary>Whether so many tokens fit into the KV cache when nothing else does.</summary>
-    public bool CanEverFit(int cachedTokens) => BlocksFor(cachedTokens) <= _cache.BlockCount;
+    public bool CanEverFit(int cachedTokens) => BlocksFor(cachedTokens) <= _cache.GuaranteedCount;
 
     /// <summary>Puts a new sequence into the queue, at its place by age: it may have waited for its adapter elsewhere.</summary>
     public void Add(Sequence sequence)
@@ -98,6 +124,10 @@ public sealed class Scheduler
         _baseEpoch = baseEpoch;
         _baseSwitches++;
     }
+
+    /// <summary>Gives memory without used blocks to adapters, between two steps and with nothing under way.</summary>
+    /// <returns>Chunks given, at most so many.</returns>
+    public int GiveChunks(int most) => _cache.GiveChunks(most);
 
     /// <summary>Plans the next step; empty when there is nothing to do. The plan is valid until the next call.</summary>
     public StepPlan Plan()
@@ -247,10 +277,14 @@ public sealed class Scheduler
         // is left free for the first new token when others run, lest the admission is the next preemption.
         int needed = BlocksFor(known) - found;
         int spare = _running.Count == 0 ? 0 : 1;
-        if (needed + spare > _cache.AvailableCount - kept)
+        while (!_cache.TryReserve(needed + spare, kept))
         {
-            _cache.CloseRoot(root);
-            return false;
+            // Adapters that wait for memory are not robbed of more of it by those who are not running yet.
+            if (_chunks is not { Wanted: 0 } || !TryEvictIdleAdapters(needed + spare - (_cache.AvailableCount - kept)))
+            {
+                _cache.CloseRoot(root);
+                return false;
+            }
         }
 
         for (int i = 0; i < found; i++)
@@ -277,9 +311,7 @@ public sealed class Scheduler
         InsertByAge(_running, sequence);
         for (int i = 0; i < needed; i++)
         {
-            bool taken = _cache.TryTake(out int block);
-            Debug.Assert(taken, "counted above");
-            sequence.AddBlock(block);
+            sequence.AddBlock(_cache.TakeReserved());
         }
 
         sequence.PlannedTokens = Math.Min(sequence.PendingTokens, _budget);
@@ -287,8 +319,8 @@ public sealed class Scheduler
         return true;
     }
 
-    // Gives a sequence blocks for so many tokens, preempting younger ones while there are none. False when the sequence itself was the
-    // youngest and has been preempted.
+    // Gives a sequence blocks for so many tokens; while there are none idle adapters lose theirs, then younger sequences. False when the sequence
+    // itself was the youngest and has been preempted.
     private bool EnsureBlocks(Sequence sequence, int tokens)
     {
         while (sequence.BlockCount < BlocksFor(tokens))
@@ -296,6 +328,11 @@ public sealed class Scheduler
             if (_cache.TryTake(out int block))
             {
                 sequence.AddBlock(block);
+                continue;
+            }
+
+            if (TryEvictIdleAdapters(BlocksFor(tokens) - sequence.BlockCount))
+            {
                 continue;
             }
 
@@ -308,6 +345,17 @@ public sealed class Scheduler
         }
 
         return true;
+    }
+
+    private bool TryEvictIdleAdapters(int blocks)
+    {
+        if (_chunks is null || !_chunks.CanKvGain)
+        {
+            return false;
+        }
+
+        int chunks = (blocks + _chunks.BlocksPerChunk - 1) / _chunks.BlocksPerChunk;
+        return _evictIdleAdapters!(chunks * _chunks.ChunkBytes);
     }
 
     private void Preempt(Sequence sequence)

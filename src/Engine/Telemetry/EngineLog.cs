@@ -8,6 +8,9 @@ internal static partial class EngineLog
     [LoggerMessage(1, LogLevel.Information, "engine started: {Blocks} KV blocks of {BlockSize} tokens ({Bytes} bytes), steps of {MaxTokens} tokens and {MaxSequences} sequences at most")]
     public static partial void Started(ILogger logger, int blocks, int blockSize, long bytes, int maxTokens, int maxSequences);
 
+    [LoggerMessage(20, LogLevel.Information, "KV blocks and adapters share {Bytes} bytes in chunks of {ChunkBytes}; KV blocks can count on {KvBytes}, adapters on {AdapterBytes}")]
+    public static partial void MemoryIsShared(ILogger logger, long bytes, long chunkBytes, long kvBytes, long adapterBytes);
+
     [LoggerMessage(2, LogLevel.Information, "engine stopped")]
     public static partial void Stopped(ILogger logger);
 

@@ -44,6 +44,12 @@ internal sealed class EngineMetrics : IDisposable
         _meter.CreateObservableUpDownCounter("inference.requests.running", () => snapshot().Running, "{request}", "Sequences that hold KV blocks");
         _meter.CreateObservableUpDownCounter("inference.requests.waiting", () => snapshot().Waiting, "{request}", "Requests that wait for an adapter or for room");
         _meter.CreateObservableGauge("inference.kv_cache.usage", () => Ratio(snapshot()), "1", "Share of the KV blocks in use");
+        _meter.CreateObservableGauge(
+            "inference.shared_memory.usage", () => Shared(snapshot()), "By", "Device memory that KV blocks and adapters share, by who has it; 0 where they share none");
+        _meter.CreateObservableGauge(
+            "inference.shared_memory.wanted", () => snapshot().SharedMemory?.WantedBytes ?? 0, "By", "Bytes that adapters on their way need");
+        _meter.CreateObservableCounter(
+            "inference.shared_memory.given", () => snapshot().SharedMemory?.GivenBytes ?? 0, "By", "Bytes that KV blocks gave to adapters");
         _meter.CreateObservableCounter("inference.prefix_cache.queries", () => snapshot().PrefixQueryTokens, "{token}", "Tokens looked up in the prefix cache");
         _meter.CreateObservableCounter("inference.prefix_cache.hits", () => snapshot().PrefixHitTokens, "{token}", "Tokens found in the prefix cache");
         _meter.CreateObservableCounter("inference.preemptions", () => snapshot().Preemptions, "{sequence}", "Sequences that lost their KV blocks and were computed again");
@@ -95,6 +101,13 @@ internal sealed class EngineMetrics : IDisposable
     private static InstrumentAdvice<double> Buckets(params double[] boundaries) => new() { HistogramBucketBoundaries = boundaries };
 
     private static double Ratio(EngineSnapshot now) => now.KvBlocksTotal == 0 ? 0 : (double)now.KvBlocksUsed / now.KvBlocksTotal;
+
+    private static Measurement<long>[] Shared(EngineSnapshot now) =>
+    [
+        new(now.SharedMemory?.KvBytes ?? 0, new KeyValuePair<string, object?>("holder", "kv")),
+        new(now.SharedMemory?.AdapterBytes ?? 0, new KeyValuePair<string, object?>("holder", "adapters")),
+        new(now.SharedMemory?.FreeBytes ?? 0, new KeyValuePair<string, object?>("holder", "none")),
+    ];
 
     private static Measurement<double>[] LogitChanges(EngineSnapshot now) =>
     [

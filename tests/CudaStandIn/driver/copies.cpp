@@ -54,6 +54,7 @@ template <class T> int fill(const char* call, uint64_t device, T value, size_t c
     return submit(stream, [=]
     {
         state().counters.fills++;
+        check_owned(device, count * sizeof(T));
         std::fill_n(reinterpret_cast<T*>(device), count, value);
     });
 }
@@ -77,6 +78,7 @@ API int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void* 
         return submit(stream, [=]
         {
             count(state().counters.copiesUp, state().counters.bytesUp, bytes);
+            check_owned(to, bytes);
             memcpy(reinterpret_cast<void*>(to), from, bytes);
         });
     }
@@ -90,6 +92,7 @@ API int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void* 
     return submit(stream, [to, bytes, staged = std::vector<char>(first, first + bytes)]
     {
         count(state().counters.copiesUp, state().counters.bytesUp, bytes);
+        check_owned(to, bytes);
         memcpy(reinterpret_cast<void*>(to), staged.data(), bytes);
     });
 }
@@ -111,6 +114,7 @@ API int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void* stream
     const int result = submit(stream, [=]
     {
         count(state().counters.copiesDown, state().counters.bytesDown, bytes);
+        check_owned(from, bytes);
         memcpy(to, reinterpret_cast<void*>(from), bytes);
     });
     return result || !waits ? result : finish(stream_of(stream));
@@ -137,6 +141,8 @@ API int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void* str
     return submit(stream, [=]
     {
         count(state().counters.copiesWithin, state().counters.bytesWithin, bytes);
+        check_owned(to, bytes);
+        check_owned(from, bytes);
         memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
     });
 }

@@ -27,6 +27,7 @@ struct Range
 };
 
 std::map<uint64_t, Range> s_device, s_pinned;   // by first address
+std::map<uint64_t, uint64_t> s_forbidden;       // parts of device memory that have no owner: first address, end
 
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
@@ -109,6 +110,12 @@ bool inside(const std::map<uint64_t, Range>& ranges, uint64_t address, size_t by
     return range && address - range->first <= range->second.bytes && bytes <= range->second.bytes - (address - range->first);
 }
 
+bool is_forbidden(uint64_t address, size_t bytes)
+{
+    auto after = s_forbidden.lower_bound(address + bytes);
+    return bytes > 0 && after != s_forbidden.begin() && (--after)->second > address;
+}
+
 std::string describe_in(const std::map<uint64_t, Range>& ranges, uint64_t address, const char* what)
 {
     for (const auto& [first, range] : ranges)
@@ -151,6 +158,7 @@ void release(std::map<uint64_t, Range>& ranges, std::map<uint64_t, Range>::itera
 {
     static std::deque<Range> quarantine;
     const Range range = at->second;
+    s_forbidden.erase(s_forbidden.lower_bound(at->first), s_forbidden.lower_bound(at->first + range.bytes));
     ranges.erase(at);
     mmap(range.mapping, range.mappedBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     quarantine.push_back(range);
@@ -169,8 +177,18 @@ std::string describe(const void* address)
 {
     const uint64_t at = reinterpret_cast<uint64_t>(address);
     std::string text = describe_in(s_device, at, "device memory");
+    text += !text.empty() && is_forbidden(at, 1) ? ", a part that has no owner" : "";
     text = text.empty() ? describe_in(s_pinned, at, "pinned memory") : text;
     return text.empty() ? "where there is no allocation (null, freed, or host memory that is not pinned)" : text;
+}
+
+void check_owned(uint64_t address, size_t bytes)
+{
+    if (is_forbidden(address, bytes))
+    {
+        throw std::runtime_error("illegal address: a copy or fill of " + std::to_string(bytes) + " bytes touches " + describe(reinterpret_cast<void*>(address))
+            + ", of which a part has no owner");
+    }
 }
 
 void check_red_zones()
@@ -183,6 +201,36 @@ void check_red_zones()
 }
 
 using namespace driver;
+
+// A part of device memory has no owner from now on: whatever touches it faults. Whole pages.
+API int standin_forbid(uint64_t address, size_t bytes)
+{
+    std::lock_guard lock(state().gate);
+    if (!inside(s_device, address, bytes) || is_forbidden(address, bytes)
+        || mprotect(reinterpret_cast<void*>(address), bytes, PROT_NONE) != 0)
+    {
+        return InvalidValue;
+    }
+
+    s_forbidden[address] = address + bytes;
+    return Success;
+}
+
+// It has an owner again, who finds NaN there.
+API int standin_allow(uint64_t address, size_t bytes)
+{
+    std::lock_guard lock(state().gate);
+    const auto found = s_forbidden.find(address);
+    if (found == s_forbidden.end() || found->second != address + bytes
+        || mprotect(reinterpret_cast<void*>(address), bytes, PROT_READ | PROT_WRITE) != 0)
+    {
+        return InvalidValue;
+    }
+
+    s_forbidden.erase(found);
+    memset(reinterpret_cast<void*>(address), 0xff, bytes);
+    return Success;
+}
 
 API int cuMemGetInfo_v2(size_t* free, size_t* total)
 {

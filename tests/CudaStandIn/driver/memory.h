@@ -10,6 +10,9 @@ namespace driver
 bool on_device(uint64_t address, size_t bytes);
 bool pinned(const void* address, size_t bytes);
 
+// Throws if a range of device memory has a part without an owner (standin_forbid).
+void check_owned(uint64_t address, size_t bytes);
+
 // What lies at an address, or next to it, in words.
 std::string describe(const void* address);
 

@@ -36,10 +36,10 @@ public sealed class CudaServerTests(TrainingBase tiny) : IClassFixture<TrainingB
     }
 
     [StandInFact]
-    public async Task Without_graphs_the_tokens_are_the_same()
+    public async Task Without_graphs_and_without_shared_memory_the_tokens_are_the_same()
     {
         await using RunningServer graphs = await StartAsync([.. Cuda()]);
-        await using RunningServer eager = await StartAsync([.. Cuda(), "--graphs", "false"]);
+        await using RunningServer eager = await StartAsync([.. Cuda(), "--graphs", "false", "--kv-memory", "4MiB"]);
 
         Assert.Equal(await GenerateAllAsync(eager), await GenerateAllAsync(graphs));
     }
@@ -104,7 +104,7 @@ public sealed class CudaServerTests(TrainingBase tiny) : IClassFixture<TrainingB
     }
 
     private static string[] Cuda() =>
-        ["--device", "cuda", "--cuda-libraries", StandIn.Folder, "--cuda-products", "exact", "--kv-format", "f32", "--kv-memory", "4MiB", "--adapter-device-memory", "16MiB"];
+        ["--device", "cuda", "--cuda-libraries", StandIn.Folder, "--cuda-products", "exact", "--kv-format", "f32", "--shared-memory", "24MiB", "--adapter-device-memory", "1MiB"];
 
     private static async Task<RunningServer> StartAsync(params string[] options)
     {

@@ -69,6 +69,16 @@ public static unsafe class StandIn
     /// <summary>The device's memory; 256 MiB at the start.</summary>
     public static void SetMemory(long byteCount) => ((delegate* unmanaged<ulong, void>)Export("standin_set_memory"))((ulong)byteCount);
 
+    /// <summary>
+    /// Takes a part of device memory from its owner: whatever a kernel, copy or fill does there afterwards, or does late, is an illegal address.
+    /// </summary>
+    /// <param name="address">Within one allocation; whole pages of 4096 bytes.</param>
+    /// <param name="byteCount">Bytes.</param>
+    public static void Forbid(ulong address, long byteCount) => Own("standin_forbid", address, byteCount);
+
+    /// <summary>Gives a part that was forbidden, whole, to an owner, who finds NaN there.</summary>
+    public static void Allow(ulong address, long byteCount) => Own("standin_allow", address, byteCount);
+
     /// <summary>Blocks of one launch run on so many threads of the system; 1 at the start.</summary>
     public static void SetThreads(int count) => ((delegate* unmanaged<int, void>)Export("standin_set_threads"))(count);
 
@@ -131,6 +141,15 @@ public static unsafe class StandIn
 
     private static (string? Folder, string? Reason) Build() =>
         WhyMissing is { } reason ? (null, reason) : (new StandInBuild(GoldenData.RepositoryRoot()!).Build(), null);
+
+    private static void Own(string function, ulong address, long byteCount)
+    {
+        int result = ((delegate* unmanaged<ulong, nuint, int>)Export(function))(address, (nuint)byteCount);
+        if (result != 0)
+        {
+            throw new InvalidOperationException($"{function} of {byteCount} bytes at 0x{address:x}: not whole pages of one allocation, or not as it was");
+        }
+    }
 
     private static nint Export(string name) =>
         CudaHardware.IsAsked ? throw new StandInOnlyException(name) : NativeLibrary.GetExport(s_library.Value, name);

@@ -25,17 +25,16 @@ internal sealed class EngineHost : IAsyncDisposable
 
     private EngineHost(EngineHostOptions options)
     {
-        CpuBackend machine = new(new CpuOptions { ThreadCount = 1, Products = options.Products });
-        Backend = options.DrawsByBackend ? new DrawingBackend(machine) : new HookedBackend(machine);
+        Backend = options.CreateBackend?.Invoke() ?? CreateBackend(options);
         _model = LanguageModel.Load(
             Path.Combine(s_folder.Value, "model"),
             Backend,
-            new ModelLoadOptions { Weights = options.Weights, MaxBatchTokens = 128, MaxSampledRows = 32 });
+            new ModelLoadOptions { Weights = options.Weights, MaxBatchTokens = 128, MaxSampledRows = 32, MaxModelLength = options.MaxModelLength });
         Source = new FolderSource(_model.Transformer.Shape);
         AdapterCacheOptions cacheOptions = new() { DeviceBudgetBytes = options.AdapterBytes };
         Cache = new AdapterCache(Source, Backend, WeightFormat.F32, cacheOptions);
         AdapterAccess access = new(Resolve, Source, Cache, cacheOptions.DeviceBudgetBytes, WeightFormat.F32);
-        Engine = new InferenceEngine(_model, Backend, access, new EngineOptions { KvBlocks = options.KvBlocks }, options.Scheduler, options.Merge, options.Time, createProbeBackend: () =>
+        Engine = new InferenceEngine(_model, Backend, access, new EngineOptions { KvBlocks = options.SharedBytes is null ? options.KvBlocks : null, SharedBytes = options.SharedBytes }, options.Scheduler, options.Merge, options.Time, createProbeBackend: () =>
         {
             OnProbe?.Invoke();
             return new CpuBackend(new CpuOptions { ThreadCount = 1, Products = options.Products });
@@ -109,6 +108,12 @@ internal sealed class EngineHost : IAsyncDisposable
         Cache.Dispose();
         _model.Dispose();
         Backend.Dispose();
+    }
+
+    private static HookedBackend CreateBackend(EngineHostOptions options)
+    {
+        CpuBackend machine = new(new CpuOptions { ThreadCount = 1, Products = options.Products });
+        return options.DrawsByBackend ? new DrawingBackend(machine) : new HookedBackend(machine);
     }
 
     private static AdapterId Resolve(string name) =>

@@ -2,6 +2,7 @@ using InferenceServer.Cpu;
 using InferenceServer.Engine.Merging;
 using InferenceServer.Engine.Scheduling;
 using InferenceServer.Tensors;
+using InferenceServer.TestKit.TinyModel;
 
 namespace InferenceServer.UnitTests.Engine;
 
@@ -13,6 +14,15 @@ internal sealed record EngineHostOptions
     public MergeOptions Merge { get; init; } = new();
 
     public int KvBlocks { get; init; } = 256;
+
+    /// <summary>What KV blocks and adapters share, where the backend can; then there is no <see cref="KvBlocks"/>.</summary>
+    public long? SharedBytes { get; init; }
+
+    /// <summary>Makes the backend; null for the CPU's.</summary>
+    public Func<HookedBackend>? CreateBackend { get; init; }
+
+    /// <summary>Longest sequence; null for the model's own limit.</summary>
+    public int? MaxModelLength { get; init; }
 
     public long AdapterBytes { get; init; } = 1 << 24;
 

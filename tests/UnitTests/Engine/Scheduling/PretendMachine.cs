@@ -24,6 +24,13 @@ internal sealed class PretendMachine
     /// <summary>What the base weights are now; what was computed on another state may be read only by a sequence that computed it itself.</summary>
     public int BaseState { get; set; }
 
+    /// <summary>Whether a block may be read and written now; null for all.</summary>
+    public Func<int, bool>? MayUse { get; set; }
+
+    /// <summary>Somebody else has written over blocks.</summary>
+    public void Spoil(int firstBlock, int count) =>
+        Array.Fill(_cache, (-1, null, -1), firstBlock * _options.KvBlockSize, count * _options.KvBlockSize);
+
     public int[] Run(StepPlan plan, IReadOnlyList<Sequence> running)
     {
         Assert.InRange(plan.TokenCount, 0, _options.MaxBatchTokens);
@@ -90,6 +97,7 @@ internal sealed class PretendMachine
         for (int i = item.FirstPosition; i < item.FirstPosition + item.TokenCount; i++)
         {
             int block = item.Sequence.Blocks[i / _options.KvBlockSize];
+            Assert.True(MayUse?.Invoke(block) ?? true, $"block {block} is not the cache's");
             Assert.True(writers.TryAdd(block, item.Sequence) || ReferenceEquals(writers[block], item.Sequence), $"block {block} has two writers");
             _cache[Place(block, i)] = (item.Sequence.Tokens[i], item.Sequence.Stack, BaseState);
         }
@@ -99,6 +107,7 @@ internal sealed class PretendMachine
     {
         for (int i = 0; i < item.FirstPosition + item.TokenCount; i++)
         {
+            Assert.True(MayUse?.Invoke(item.Sequence.Blocks[i / _options.KvBlockSize]) ?? true, "a block that is not the cache's is read");
             (int token, AdapterStack? stack, int baseState) = _cache[Place(item.Sequence.Blocks[i / _options.KvBlockSize], i)];
             Assert.Equal(item.Sequence.Tokens[i], token);
             Assert.Equal(item.Sequence.Stack, stack);
