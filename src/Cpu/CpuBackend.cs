@@ -24,6 +24,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 {
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _scratch;
+    private readonly AdapterBlocks _adapterBlocks = new();
     private readonly StepState _step = new();
     private readonly CpuOperations _operations;
     private readonly ProductChoice _products;
@@ -157,7 +158,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
 
     public bool AreIdentical(WeightMatrix left, WeightMatrix right) => CpuWeightMatrix.Of(left).HasSameBits(CpuWeightMatrix.Of(right));
 
-    public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => AdapterPacker.Pack(weights, format);
+    public DeviceAdapter CreateAdapter(AdapterWeights weights, WeightFormat format) => AdapterPacker.Pack(weights, format, _adapterBlocks);
 
     public WeightFormat KeyValueFormat => WeightFormat.F32;
 
@@ -323,6 +324,7 @@ public sealed unsafe class CpuBackend : IComputeBackend, IPackedWeightBackend
             _disposed = true;
             _pool.Dispose();
             _scratch.Dispose();
+            _adapterBlocks.Dispose();
             _operations.Dispose();
         }
     }

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
@@ -49,6 +50,43 @@ public static class FloatConversion
             default:
                 throw new ArgumentOutOfRangeException(nameof(type), type, "not a weight type");
         }
+    }
+
+    /// <summary>The largest magnitude of stored elements; infinite or NaN when one of them is.</summary>
+    /// <param name="type">F32, F16 or BF16.</param>
+    /// <param name="source">The stored bytes.</param>
+    public static float LargestMagnitude(DType type, ReadOnlySpan<byte> source) => type switch
+    {
+        // Without its sign a float's bits are in the order of its value, with infinity and NaN above all.
+        DType.F32 => BitConverter.UInt32BitsToSingle(LargestBits(MemoryMarshal.Cast<byte, uint>(source), 0x7fff_ffffu)),
+        DType.F16 => (float)BitConverter.UInt16BitsToHalf(LargestBits<ushort>(MemoryMarshal.Cast<byte, ushort>(source), 0x7fff)),
+        DType.BF16 => BFloat16.ToSingle(LargestBits<ushort>(MemoryMarshal.Cast<byte, ushort>(source), 0x7fff)),
+        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "not a weight type"),
+    };
+
+    private static T LargestBits<T>(ReadOnlySpan<T> bits, T mask)
+        where T : unmanaged, IBinaryInteger<T>
+    {
+        Vector512<T> magnitude = Vector512.Create(mask);
+        Vector512<T> largest = Vector512<T>.Zero;
+        int i = 0;
+        for (; i <= bits.Length - Vector512<T>.Count; i += Vector512<T>.Count)
+        {
+            largest = Vector512.Max(largest, Vector512.Create(bits[i..]) & magnitude);
+        }
+
+        T most = T.Zero;
+        for (int lane = 0; lane < Vector512<T>.Count; lane++)
+        {
+            most = T.Max(most, largest[lane]);
+        }
+
+        for (; i < bits.Length; i++)
+        {
+            most = T.Max(most, bits[i] & mask);
+        }
+
+        return most;
     }
 
     private static void WidenBFloat16(ReadOnlySpan<ushort> source, Span<float> destination)

@@ -12,6 +12,7 @@ public sealed partial class AdapterCache
     private readonly LinkedList<CacheEntry> _deviceLru = [];
     private readonly List<CacheEntry> _retiring = [];
     private List<(CacheEntry Entry, DeviceAdapter Device, long Bytes)> _releases = [];
+    private List<AdapterWeights> _freedHosts = [];
     private long _hostUsed;
     private long _deviceUsed;
 
@@ -39,6 +40,7 @@ public sealed partial class AdapterCache
         {
             List<CacheEntry> loads = [];
             List<(CacheEntry Entry, DeviceAdapter Device, long Bytes)> releases;
+            List<AdapterWeights> hosts;
             lock (_lock)
             {
                 _isPumpScheduled = false;
@@ -51,7 +53,11 @@ public sealed partial class AdapterCache
                 TellRoom();
                 releases = _releases;
                 _releases = [];
+                hosts = _freedHosts;
+                _freedHosts = [];
             }
+
+            hosts.ForEach(host => host.Release());
 
             foreach (CacheEntry entry in loads)
             {
@@ -261,7 +267,7 @@ public sealed partial class AdapterCache
 
         try
         {
-            weights ??= _source.Load(entry.Id, _shutdown.Token);
+            weights ??= _source.LoadForDevice(entry.Id, _shutdown.Token);
             device = _createDeviceAdapter(weights);
         }
         catch (Exception error)
@@ -279,6 +285,7 @@ public sealed partial class AdapterCache
             if (_isDisposed)
             {
                 device?.Dispose();
+                weights?.Release();
                 return;
             }
 
@@ -332,9 +339,10 @@ public sealed partial class AdapterCache
         _hostLru.AddLast(entry.HostNode);
     }
 
-    // Lock held.
+    // Lock held. The pump gives the memory back, which may take the system a while.
     private void FreeHost(CacheEntry entry)
     {
+        _freedHosts.Add(entry.Host!);
         entry.Host = null;
         _hostUsed -= entry.HostBytes;
         _hostLru.Remove(entry.HostNode);
@@ -389,6 +397,7 @@ public sealed partial class AdapterCache
         {
             entry.Freed = entry.Freed with { HostBytes = entry.Freed.HostBytes + entry.HostBytes };
             FreeHost(entry);
+            SchedulePump();
         }
 
         if (entry.Device is not null)

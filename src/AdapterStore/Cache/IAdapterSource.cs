@@ -13,4 +13,12 @@ public interface IAdapterSource
     /// <exception cref="AdapterNotFoundException">There is no such version.</exception>
     /// <exception cref="AdapterFormatException">Its files are damaged.</exception>
     AdapterWeights Load(AdapterId id, CancellationToken cancellation);
+
+    /// <summary>
+    /// The same for a device, which reads each matrix once: they may still be as the file stores them. <see cref="AdapterWeights.Release"/>
+    /// gives their memory back.
+    /// </summary>
+    /// <exception cref="AdapterNotFoundException">There is no such version.</exception>
+    /// <exception cref="AdapterFormatException">Its files are damaged.</exception>
+    AdapterWeights LoadForDevice(AdapterId id, CancellationToken cancellation) => Load(id, cancellation);
 }

@@ -20,6 +20,9 @@ namespace InferenceServer.AdapterStore.Catalog;
 /// </remarks>
 public sealed class AdapterCatalog : IAdapterSource, IDisposable
 {
+    // Larger files are mapped: they are few, and what is read twice of them should not be in memory twice.
+    private const long MostBytesReadWhole = 256L << 20;
+
     private readonly AdapterCatalogOptions _options;
     private readonly PeftImporter _importer;
     private readonly ModelShape _model;
@@ -27,6 +30,7 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     private readonly TimeProvider _time;
     private readonly CatalogDisk _disk;
     private readonly UncheckedContents _unchecked;
+    private readonly StoredBytesPool _memory = new();
 
     private readonly ConcurrentDictionary<AdapterUpload, bool> _uploads = [];
     private readonly ConcurrentQueue<CatalogProblem> _problems = [];
@@ -72,6 +76,9 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
 
     /// <summary>What was found damaged and put aside, and clean-ups that failed.</summary>
     public IReadOnlyList<CatalogProblem> Problems => [.. _problems];
+
+    /// <summary>Memory that adapters loaded for a device hold.</summary>
+    internal long LentBytes => _memory.LentBytes;
 
     /// <summary>Names of uploads in progress.</summary>
     public IReadOnlyList<string> PendingUploads => [.. _uploads.Keys.Select(upload => upload.Name)];
@@ -292,46 +299,24 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     /// <inheritdoc/>
     public AdapterWeights Load(AdapterId id, CancellationToken cancellation)
     {
-        AdapterRecord record = Find(id);
-        if (record.BaseFingerprint != _fingerprint)
-        {
-            throw new AdapterFormatException(
-                StoredVersion.RecordFileName,
-                id.ToString(),
-                $"an adapter validated against this base '{_model.Name}'",
-                $"another base '{record.BaseModel}'; upload it again");
-        }
+        return Load(id, Import, cancellation);
 
-        string folder = _disk.VersionFolder(id);
-        if (!Directory.Exists(folder))
+        AdapterWeights Import(string folder, AdapterRecord record, IReadOnlyDictionary<string, float[]>? scales)
         {
-            // Deleted or pruned since it was found.
-            throw new AdapterNotFoundException(id.ToString());
-        }
-
-        try
-        {
-            CheckContents(id, cancellation);
-        }
-        catch (Exception error) when (error is InvalidDataException or IOException)
-        {
-            throw Damaged(id, error);
-        }
-
-        try
-        {
-            StoredVersion.Check(folder, record);
-            Dictionary<string, float[]>? scales = record.Derived is null ? null : DerivedFile.Read(Path.Combine(folder, DerivedFile.FileName));
+            StoredVersion.CheckHeader(folder, record);
             return _importer.Import(folder, id.ToString(), scales, cancellation).Weights;
         }
-        catch (Exception error) when (error is not (OperationCanceledException or AdapterNotFoundException) && !Directory.Exists(folder))
+    }
+
+    /// <inheritdoc/>
+    public AdapterWeights LoadForDevice(AdapterId id, CancellationToken cancellation)
+    {
+        return Find(id).Weights.Bytes > MostBytesReadWhole ? Load(id, cancellation) : Load(id, Import, cancellation);
+
+        AdapterWeights Import(string folder, AdapterRecord record, IReadOnlyDictionary<string, float[]>? scales)
         {
-            // Deleted or pruned while it was read.
-            throw new AdapterNotFoundException(id.ToString());
-        }
-        catch (Exception error) when (error is InvalidDataException or SafetensorsFormatException or FileNotFoundException)
-        {
-            throw Damaged(id, error);
+            StoredBytes weights = StoredVersion.ReadWeights(folder, record, _memory, cancellation);
+            return _importer.ImportWhole(folder, weights, id.ToString(), scales, cancellation);
         }
     }
 
@@ -357,7 +342,11 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
     }
 
     /// <summary>Lets go of the folder; uploads in progress are abandoned and cleaned up at the next start.</summary>
-    public void Dispose() => _disk.Dispose();
+    public void Dispose()
+    {
+        _disk.Dispose();
+        _memory.Dispose();
+    }
 
     internal AdapterRecord Commit(AdapterUpload upload, StoredFile config, StoredFile weights, CancellationToken cancellation)
     {
@@ -569,6 +558,52 @@ public sealed class AdapterCatalog : IAdapterSource, IDisposable
 
     private static AdapterFormatException Damaged(AdapterId id, Exception error) =>
         new(PeftImporter.WeightsFileName, id.ToString(), "the files as they were stored", error.Message, error);
+
+    private AdapterWeights Load(
+        AdapterId id, Func<string, AdapterRecord, IReadOnlyDictionary<string, float[]>?, AdapterWeights> import, CancellationToken cancellation)
+    {
+        AdapterRecord record = Find(id);
+        if (record.BaseFingerprint != _fingerprint)
+        {
+            throw new AdapterFormatException(
+                StoredVersion.RecordFileName,
+                id.ToString(),
+                $"an adapter validated against this base '{_model.Name}'",
+                $"another base '{record.BaseModel}'; upload it again");
+        }
+
+        string folder = _disk.VersionFolder(id);
+        if (!Directory.Exists(folder))
+        {
+            // Deleted or pruned since it was found.
+            throw new AdapterNotFoundException(id.ToString());
+        }
+
+        try
+        {
+            CheckContents(id, cancellation);
+        }
+        catch (Exception error) when (error is InvalidDataException or IOException)
+        {
+            throw Damaged(id, error);
+        }
+
+        try
+        {
+            StoredVersion.CheckLengths(folder, record);
+            Dictionary<string, float[]>? scales = record.Derived is null ? null : DerivedFile.Read(Path.Combine(folder, DerivedFile.FileName));
+            return import(folder, record, scales);
+        }
+        catch (Exception error) when (error is not (OperationCanceledException or AdapterNotFoundException) && !Directory.Exists(folder))
+        {
+            // Deleted or pruned while it was read.
+            throw new AdapterNotFoundException(id.ToString());
+        }
+        catch (Exception error) when (error is InvalidDataException or SafetensorsFormatException or FileNotFoundException)
+        {
+            throw Damaged(id, error);
+        }
+    }
 
     private AdapterRecord Find(AdapterId id) =>
         _names.GetValueOrDefault(id.Name)?.Records.GetValueOrDefault(id.Digest) ?? throw new AdapterNotFoundException(id.ToString());

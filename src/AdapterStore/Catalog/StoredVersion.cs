@@ -2,7 +2,9 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using InferenceServer.AdapterStore.Import;
+using InferenceServer.Tensors.Adapters;
 using InferenceServer.Tensors.Safetensors;
+using Microsoft.Win32.SafeHandles;
 
 namespace InferenceServer.AdapterStore.Catalog;
 
@@ -12,6 +14,9 @@ internal static class StoredVersion
     public const string RecordFileName = "record.json";
 
     private const int HashBufferBytes = 256 << 10;
+
+    // Read at a time: large enough for the disk to stay ahead.
+    private const int PieceBytes = 1 << 20;
 
     /// <summary>Reads the record of a folder and checks the files against it.</summary>
     /// <exception cref="InvalidDataException">Something is missing or damaged.</exception>
@@ -43,16 +48,56 @@ internal static class StoredVersion
     /// <exception cref="InvalidDataException">Something is missing or damaged.</exception>
     public static void Check(string folder, AdapterRecord record)
     {
+        CheckLengths(folder, record);
+        CheckHeader(folder, record);
+    }
+
+    /// <summary>Checks the header of the weights.</summary>
+    /// <exception cref="InvalidDataException">It is not what was stored.</exception>
+    public static void CheckHeader(string folder, AdapterRecord record) =>
+        CheckHeader(HashHeader(Path.Combine(folder, PeftImporter.WeightsFileName)), record.HeaderSha256);
+
+    /// <summary>The cheapest check: sizes.</summary>
+    /// <exception cref="InvalidDataException">Something is missing or damaged.</exception>
+    public static void CheckLengths(string folder, AdapterRecord record)
+    {
         CheckLength(folder, PeftImporter.ConfigFileName, record.Config);
         CheckLength(folder, PeftImporter.WeightsFileName, record.Weights);
         if (record.Derived is { } derived)
         {
             CheckLength(folder, DerivedFile.FileName, derived);
         }
+    }
 
-        if (HashHeader(Path.Combine(folder, PeftImporter.WeightsFileName)) != record.HeaderSha256)
+    /// <summary>Reads the weights whole, from front to back, and checks their size and header.</summary>
+    /// <exception cref="InvalidDataException">They are not what was stored.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled between two pieces; the memory went back.</exception>
+    public static StoredBytes ReadWeights(string folder, AdapterRecord record, StoredBytesPool memory, CancellationToken cancellation)
+    {
+        string path = Path.Combine(folder, PeftImporter.WeightsFileName);
+        using SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, FileOptions.SequentialScan);
+        if (RandomAccess.GetLength(file) != record.Weights.Bytes)
         {
-            throw new InvalidDataException($"the header of {PeftImporter.WeightsFileName} has changed");
+            throw new InvalidDataException($"{PeftImporter.WeightsFileName} has {RandomAccess.GetLength(file)} bytes, stored were {record.Weights.Bytes}");
+        }
+
+        StoredBytes bytes = memory.Rent(record.Weights.Bytes);
+        try
+        {
+            for (long at = 0; at < bytes.ByteCount;)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                int count = RandomAccess.Read(file, bytes.Slice(at, (int)Math.Min(PieceBytes, bytes.ByteCount - at)), at);
+                at += count > 0 ? count : throw new InvalidDataException($"{PeftImporter.WeightsFileName} ends after {at} bytes");
+            }
+
+            CheckHeader(HashHeader(bytes), record.HeaderSha256);
+            return bytes;
+        }
+        catch
+        {
+            bytes.Dispose();
+            throw;
         }
     }
 
@@ -72,6 +117,22 @@ internal static class StoredVersion
         prefix.CopyTo(header, 0);
         stream.ReadExactly(header.AsSpan(sizeof(long)));
         return Convert.ToHexStringLower(SHA256.HashData(header));
+    }
+
+    private static string HashHeader(StoredBytes bytes)
+    {
+        long length = bytes.ByteCount < sizeof(long) ? -1 : BinaryPrimitives.ReadInt64LittleEndian(bytes.Slice(0, sizeof(long)));
+        return length is < 0 or > SafetensorsHeader.MaxHeaderBytes || length > bytes.ByteCount - sizeof(long)
+            ? throw new InvalidDataException($"the header of {PeftImporter.WeightsFileName} is damaged")
+            : Convert.ToHexStringLower(SHA256.HashData(bytes.Slice(0, (int)(sizeof(long) + length))));
+    }
+
+    private static void CheckHeader(string found, string stored)
+    {
+        if (found != stored)
+        {
+            throw new InvalidDataException($"the header of {PeftImporter.WeightsFileName} has changed");
+        }
     }
 
     private static void CheckLength(string folder, string name, StoredFile stored)

@@ -1,5 +1,6 @@
 using System.Numerics.Tensors;
 using InferenceServer.Tensors;
+using InferenceServer.Tensors.Adapters;
 using InferenceServer.Tensors.Safetensors;
 
 namespace InferenceServer.AdapterStore.Import;
@@ -101,6 +102,28 @@ internal sealed class AdapterTensors
     {
         _file.ReadSingles(entry, firstElement, destination);
         CheckFinite(entry.Name, destination);
+    }
+
+    /// <summary>
+    /// A tensor times a factor as a matrix. From a file that was read whole its elements stay as they are stored, so that nothing is
+    /// copied; they are checked all the same.
+    /// </summary>
+    /// <exception cref="AdapterFormatException">It holds NaN or infinity, or the factor makes one.</exception>
+    public HostMatrix ReadMatrix(SafetensorsEntry entry, int rows, int columns, float factor)
+    {
+        if (_file.Memory is { } memory && entry.ByteCount <= Array.MaxLength)
+        {
+            float largest = FloatConversion.LargestMagnitude(entry.Type, _file.Bytes(entry, 0, (int)entry.ByteCount));
+            if (float.IsFinite(largest) && float.IsFinite(largest * factor))
+            {
+                return new HostMatrix(rows, columns, memory, entry.Offset, entry.Type, factor);
+            }
+        }
+
+        float[] values = Read(entry);
+        TensorPrimitives.Multiply(values, factor, values);
+        CheckFinite(entry.Name, values);
+        return new HostMatrix(rows, columns, values);
     }
 
     /// <summary>Throws when a value is NaN or infinite.</summary>

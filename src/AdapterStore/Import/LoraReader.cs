@@ -45,18 +45,21 @@ internal sealed class LoraReader : DeltaReader
         int rank = _config.RankOf(shape.Path);
         float scale = (float)_config.ScaleOf(shape.Path);
         (SafetensorsEntry entryA, SafetensorsEntry entryB) = Factors(module);
-        HostMatrix a = new(rank, shape.InFeatures, _tensors.Read(entryA));
-        HostMatrix b = new(shape.OutFeatures, rank, _tensors.Read(entryB));
-        TensorPrimitives.Multiply(b.Values, scale, b.Values);
+        HostMatrix a = _tensors.ReadMatrix(entryA, rank, shape.InFeatures, 1);
+        HostMatrix b = _tensors.ReadMatrix(entryB, shape.OutFeatures, rank, scale);
         float[]? outputScale = null;
         if (module.Find(TensorPart.Magnitude, shape.OutFeatures) is { } magnitude)
         {
             outputScale = _scales.Get(shape, _tensors.Read(magnitude), a, b);
+            float[] scaled = b.Values;
             for (int row = 0; row < shape.OutFeatures; row++)
             {
-                Span<float> values = b.Values.AsSpan(row * rank, rank);
+                Span<float> values = scaled.AsSpan(row * rank, rank);
                 TensorPrimitives.Multiply(values, outputScale[row], values);
             }
+
+            AdapterTensors.CheckFinite(entryB.Name, scaled);
+            b = new HostMatrix(shape.OutFeatures, rank, scaled);
         }
 
         float[]? bias = null;
@@ -66,7 +69,6 @@ internal sealed class LoraReader : DeltaReader
             TensorPrimitives.Multiply(bias, scale, bias);
         }
 
-        AdapterTensors.CheckFinite(entryB.Name, b.Values);
         return new LowRankDelta { A = a, B = b, OutputScale = outputScale, OutputBias = bias };
     }
 

@@ -49,7 +49,10 @@ public sealed class PeftImporter
         try
         {
             using SafetensorsFile file = SafetensorsFile.Open(path);
-            return Import(config, file, label, knownOutputScales, cancellation);
+            DoraScales scales = new(_model, knownOutputScales, cancellation);
+            Modules modules = Read(config, file, scales, cancellation);
+            AdapterWeights weights = new(label, modules.Deltas);
+            return new ImportedAdapter(weights, Describe(config, file, modules, weights), scales.All);
         }
         catch (SafetensorsFormatException error)
         {
@@ -57,12 +60,45 @@ public sealed class PeftImporter
         }
     }
 
-    private ImportedAdapter Import(
-        PeftConfig config,
-        SafetensorsFile file,
+    /// <summary>
+    /// Imports a folder whose weights were read whole, with the same checks; the result takes matrices of A and B as they lie there.
+    /// </summary>
+    /// <param name="folder">Folder with the config.</param>
+    /// <param name="weights">The weights file, taken over: whoever releases the result gives it back.</param>
+    /// <param name="label">name@digest, for messages.</param>
+    /// <param name="knownOutputScales">As for <see cref="Import"/>.</param>
+    /// <param name="cancellation">Stops long passes.</param>
+    /// <exception cref="AdapterFormatException">The adapter is not accepted.</exception>
+    internal AdapterWeights ImportWhole(
+        string folder,
+        StoredBytes weights,
         string label,
         IReadOnlyDictionary<string, float[]>? knownOutputScales,
         CancellationToken cancellation)
+    {
+        bool isTaken = false;
+        try
+        {
+            PeftConfig config = PeftConfig.Parse(ReadConfig(folder), _limits);
+            using SafetensorsFile file = SafetensorsFile.Over(Path.Combine(folder, WeightsFileName), weights);
+            IReadOnlyList<LowRankDelta?> deltas = Read(config, file, new DoraScales(_model, knownOutputScales, cancellation), cancellation).Deltas;
+            isTaken = deltas.Any(delta => delta is { A.IsStored: true } or { B.IsStored: true });
+            return new AdapterWeights(label, deltas, isTaken ? weights : null);
+        }
+        catch (SafetensorsFormatException error)
+        {
+            throw new AdapterFormatException(WeightsFileName, "", "a valid safetensors file", error.Problem, error);
+        }
+        finally
+        {
+            if (!isTaken)
+            {
+                weights.Dispose();
+            }
+        }
+    }
+
+    private Modules Read(PeftConfig config, SafetensorsFile file, DoraScales scales, CancellationToken cancellation)
     {
         if (file.Entries.Count > _limits.MaxTensors)
         {
@@ -72,7 +108,6 @@ public sealed class PeftImporter
         AdapterTensors tensors = new(file, config.Method, _model);
         bool[] targeted = [.. _model.Modules.Select(module => config.Targets(module, _model))];
         List<ModuleShape> targets = [.. _model.Modules.Where(module => targeted[module.Index])];
-        DoraScales scales = new(_model, knownOutputScales, cancellation);
         DeltaReader reader = config.Method switch
         {
             AdapterMethod.Lora => new LoraReader(config, tensors, scales),
@@ -96,8 +131,7 @@ public sealed class PeftImporter
 
         CheckTying(config, deltas);
         TieTokenRows(deltas);
-        AdapterWeights weights = new(label, deltas);
-        return new ImportedAdapter(weights, Describe(config, file, reader, tensors, targets, weights), scales.All);
+        return new Modules(deltas, reader, tensors, targets);
     }
 
     private byte[] ReadConfig(string folder)
@@ -261,11 +295,10 @@ public sealed class PeftImporter
     private AdapterManifest Describe(
         PeftConfig config,
         SafetensorsFile file,
-        DeltaReader reader,
-        AdapterTensors tensors,
-        List<ModuleShape> targets,
+        Modules modules,
         AdapterWeights weights)
     {
+        (_, DeltaReader reader, AdapterTensors tensors, List<ModuleShape> targets) = modules;
         List<DType> types = [.. file.Entries.Values.Select(entry => entry.Type).Distinct()];
         return new AdapterManifest
         {
@@ -296,4 +329,6 @@ public sealed class PeftImporter
             Extras = config.Extras,
         };
     }
+
+    private sealed record Modules(IReadOnlyList<LowRankDelta?> Deltas, DeltaReader Reader, AdapterTensors Tensors, List<ModuleShape> Targets);
 }

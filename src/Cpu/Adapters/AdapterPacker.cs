@@ -9,7 +9,7 @@ namespace InferenceServer.Cpu.Adapters;
 internal static unsafe class AdapterPacker
 {
     /// <exception cref="ArgumentException">Shapes inside a module contradict each other, or the format is quantised.</exception>
-    public static CpuAdapter Pack(AdapterWeights weights, WeightFormat format)
+    public static CpuAdapter Pack(AdapterWeights weights, WeightFormat format, AdapterBlocks blocks)
     {
         AdapterChecks.Check(weights, format);
         AdapterPart?[] parts = new AdapterPart?[weights.Deltas.Count];
@@ -23,7 +23,7 @@ internal static unsafe class AdapterPacker
         }
 
         // One block in the order of use, large enough for huge pages: a step reads an adapter from front to back.
-        NativeBlock lowRank = new(bytes, $"A and B of '{weights.Label}'");
+        NativeBlock lowRank = blocks.Rent(bytes, $"A and B of '{weights.Label}'");
         byte* next = lowRank.Pointer;
         try
         {
@@ -43,11 +43,12 @@ internal static unsafe class AdapterPacker
                 part?.Dispose();
             }
 
-            lowRank.Dispose();
+            blocks.Return(lowRank);
             throw;
         }
 
-        return new CpuAdapter(weights.Label, parts, lowRank);
+        GC.KeepAlive(weights);
+        return new CpuAdapter(weights.Label, parts, lowRank, bytes, blocks);
     }
 
     private static string Label(AdapterWeights weights, int module) => $"module {module} of '{weights.Label}'";

@@ -8,16 +8,20 @@ namespace InferenceServer.Cpu.Adapters;
 internal sealed class CpuAdapter : DeviceAdapter
 {
     private readonly AdapterPart?[] _parts;
-    private readonly NativeBlock _lowRank;
+    private NativeBlock? _lowRank;
+    private readonly AdapterBlocks _blocks;
 
     /// <param name="label">name@digest, for messages.</param>
     /// <param name="parts">By module index; null where the adapter leaves the module alone.</param>
     /// <param name="lowRank">The memory of all A and B, owned from here on.</param>
-    public CpuAdapter(string label, AdapterPart?[] parts, NativeBlock lowRank)
-        : base(label, lowRank.ByteCount + parts.Sum(part => part?.ByteCount ?? 0))
+    /// <param name="lowRankBytes">How much of it they take.</param>
+    /// <param name="blocks">Where that memory goes back to.</param>
+    public CpuAdapter(string label, AdapterPart?[] parts, NativeBlock lowRank, long lowRankBytes, AdapterBlocks blocks)
+        : base(label, lowRankBytes + parts.Sum(part => part?.ByteCount ?? 0))
     {
         _parts = parts;
         _lowRank = lowRank;
+        _blocks = blocks;
     }
 
     /// <summary>The CPU form of an adapter.</summary>
@@ -49,7 +53,11 @@ internal sealed class CpuAdapter : DeviceAdapter
                 part?.Dispose();
             }
 
-            _lowRank.Dispose();
+            // Once, however often it is disposed: the block may be another adapter's by then.
+            if (Interlocked.Exchange(ref _lowRank, null) is { } lowRank)
+            {
+                _blocks.Return(lowRank);
+            }
         }
     }
 }

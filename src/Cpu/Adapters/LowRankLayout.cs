@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using InferenceServer.Cpu.Simd;
@@ -59,31 +60,28 @@ internal static unsafe class LowRankLayout
     }
 
     /// <summary>Lays out A <c>[R, in]</c>.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackA(HostMatrix a, WeightFormat format, byte* target)
     {
-        float* padded = stackalloc float[Run];
-        fixed (float* values = a.Values)
+        if (a is { IsStored: true, Factor: 1, Type: DType.BF16 } && format == WeightFormat.BF16)
         {
-            for (int first = 0, block; first < a.Rows; first += block)
+            // Bits as they are, only moved.
+            fixed (byte* bits = a.Stored(0, checked(a.Rows * a.Columns)))
             {
-                block = BlockRanks(a.Rows - first);
-                for (int input = 0; input < a.Columns; input += Run)
-                {
-                    int count = Math.Min(Run, a.Columns - input);
-                    for (int rank = first; rank < first + block; rank++)
-                    {
-                        float* source = values + ((nint)rank * a.Columns) + input;
-                        if (count < Run)
-                        {
-                            new Span<float>(padded, Run).Clear();
-                            new Span<float>(source, count).CopyTo(new Span<float>(padded, Run));
-                            source = padded;
-                        }
-
-                        target = WriteRun(source, format, target);
-                    }
-                }
+                PackA<ushort>((ushort*)bits, a.Rows, a.Columns, format, target);
+            }
+        }
+        else if (a is { IsStored: true, Factor: 1, Type: DType.F32 })
+        {
+            fixed (byte* values = a.Stored(0, checked(a.Rows * a.Columns)))
+            {
+                PackA<float>((float*)values, a.Rows, a.Columns, format, target);
+            }
+        }
+        else
+        {
+            fixed (float* values = a.Values)
+            {
+                PackA<float>(values, a.Rows, a.Columns, format, target);
             }
         }
     }
@@ -95,11 +93,13 @@ internal static unsafe class LowRankLayout
         // Some ranks of a run's outputs, so that any rank fits on the stack.
         const int Ranks = 32;
         float* runs = stackalloc float[Ranks * Run];
-        fixed (float* values = b.Values)
+        float[] outputs = ArrayPool<float>.Shared.Rent(Run * b.Columns);
+        fixed (float* values = outputs)
         {
             for (int output = 0; output < b.Rows; output += Run)
             {
                 int count = Math.Min(Run, b.Rows - output);
+                b.Read((long)output * b.Columns, outputs.AsSpan(0, count * b.Columns));
                 if (count < Run)
                 {
                     new Span<float>(runs, Ranks * Run).Clear();
@@ -108,7 +108,7 @@ internal static unsafe class LowRankLayout
                 for (int first = 0; first < b.Columns; first += Ranks)
                 {
                     int ranks = Math.Min(Ranks, b.Columns - first);
-                    TransposeBlock.Run(values + ((nint)output * b.Columns) + first, b.Columns, count, ranks, runs, Run);
+                    TransposeBlock.Run(values + first, b.Columns, count, ranks, runs, Run);
                     for (int rank = 0; rank < ranks; rank++)
                     {
                         target = WriteRun(runs + (rank * Run), format, target);
@@ -116,6 +116,49 @@ internal static unsafe class LowRankLayout
                 }
             }
         }
+
+        ArrayPool<float>.Shared.Return(outputs);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void PackA<T>(T* values, int ranks, int inputs, WeightFormat format, byte* target)
+        where T : unmanaged
+    {
+        T* padded = stackalloc T[Run];
+        for (int first = 0, block; first < ranks; first += block)
+        {
+            block = BlockRanks(ranks - first);
+            for (int input = 0; input < inputs; input += Run)
+            {
+                int count = Math.Min(Run, inputs - input);
+                for (int rank = first; rank < first + block; rank++)
+                {
+                    T* source = values + ((nint)rank * inputs) + input;
+                    if (count < Run)
+                    {
+                        new Span<T>(padded, Run).Clear();
+                        new Span<T>(source, count).CopyTo(new Span<T>(padded, Run));
+                        source = padded;
+                    }
+
+                    target = typeof(T) == typeof(ushort) ? WriteRun((ushort*)source, target) : WriteRun((float*)source, format, target);
+                }
+            }
+        }
+    }
+
+    // A run that is BF16 already.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static byte* WriteRun(ushort* bits, byte* target)
+    {
+        for (int i = 0; i < Half; i += Vector128<ushort>.Count)
+        {
+            Vector256<uint> low = Vector256.WidenLower(Vector128.Load(bits + i).ToVector256Unsafe());
+            Vector256<uint> high = Vector256.WidenLower(Vector128.Load(bits + Half + i).ToVector256Unsafe());
+            (low | (high << 16)).Store((uint*)target + i);
+        }
+
+        return target + (Run * sizeof(ushort));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -134,13 +134,13 @@ internal static class AdapterFolder
 
     private static HostMatrix NegateRows(HostMatrix matrix, float[]? scale)
     {
-        float[] values = new float[matrix.Values.Length];
+        float[] values = new float[matrix.Rows * matrix.Columns];
         for (int row = 0; row < matrix.Rows; row++)
         {
             TensorPrimitives.Multiply(matrix.Row(row), -(scale?[row] ?? 1f), values.AsSpan(row * matrix.Columns, matrix.Columns));
         }
 
-        return matrix with { Values = values };
+        return new HostMatrix(matrix.Rows, matrix.Columns, values);
     }
 
     private static void ReadFolded(

@@ -70,8 +70,8 @@ public static class AdapterChecks
     }
 
     private static void RequireFull(HostMatrix? matrix, string name) => Require(
-        matrix is null || (matrix.Rows > 0 && matrix.Columns > 0 && matrix.Values.Length == (long)matrix.Rows * matrix.Columns),
-        $"{name} is [{matrix?.Rows}, {matrix?.Columns}] with {matrix?.Values.Length} values");
+        matrix is null || (matrix.Rows > 0 && matrix.Columns > 0 && matrix.ElementCount == (long)matrix.Rows * matrix.Columns),
+        $"{name} is [{matrix?.Rows}, {matrix?.Columns}] with {matrix?.ElementCount} values");
 
     private static void RequireLength(float[]? values, int? length, string name) =>
         Require(values is null || length is null || values.Length == length, $"{name} has {values?.Length} values, not {length}");

@@ -2,11 +2,12 @@ using System.Buffers.Binary;
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using InferenceServer.Tensors.Adapters;
 using InferenceServer.Tensors.Interop;
 
 namespace InferenceServer.Tensors.Safetensors;
 
-/// <summary>A memory-mapped safetensors file: header checked on opening, data read when asked for. Safe for many readers at once.</summary>
+/// <summary>A safetensors file, memory-mapped or read whole: header checked on opening, data read when asked for. Safe for many readers at once.</summary>
 public sealed unsafe class SafetensorsFile : IDisposable
 {
     private const int IdentitySamples = 64;
@@ -17,6 +18,15 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private readonly byte* _base;
     private readonly long _length;
     private int _disposed;
+
+    private SafetensorsFile(string path, SafetensorsHeader header, StoredBytes memory)
+    {
+        FilePath = path;
+        Header = header;
+        Memory = memory;
+        _length = memory.ByteCount;
+        _base = memory.Pointer;
+    }
 
     private SafetensorsFile(string path, SafetensorsHeader header, MemoryMappedFile? map, long length)
     {
@@ -43,6 +53,9 @@ public sealed unsafe class SafetensorsFile : IDisposable
 
     public SafetensorsHeader Header { get; }
 
+    /// <summary>The whole file, when it was read and not mapped; it belongs to whoever read it.</summary>
+    public StoredBytes? Memory { get; }
+
     /// <summary>The tensors by name.</summary>
     public IReadOnlyDictionary<string, SafetensorsEntry> Entries => Header.Entries;
 
@@ -57,6 +70,17 @@ public sealed unsafe class SafetensorsFile : IDisposable
         stream.Position = 0;
         MemoryMappedFile map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
         return new SafetensorsFile(path, header, map, length);
+    }
+
+    /// <summary>Checks a file that was read whole.</summary>
+    /// <param name="path">Where it came from.</param>
+    /// <param name="memory">Its bytes, which must outlive this.</param>
+    /// <exception cref="SafetensorsFormatException">The file breaks the format.</exception>
+    public static SafetensorsFile Over(string path, StoredBytes memory)
+    {
+        ArgumentNullException.ThrowIfNull(memory);
+        using UnmanagedMemoryStream stream = new(memory.Pointer, memory.ByteCount);
+        return new SafetensorsFile(path, SafetensorsHeader.Read(stream, memory.ByteCount, Path.GetFileName(path)), memory);
     }
 
     /// <summary>The tensor of this name.</summary>
@@ -136,7 +160,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
         Span<byte> length = stackalloc byte[sizeof(long)];
         BinaryPrimitives.WriteInt64LittleEndian(length, _length);
         hash.AppendData(length);
-        if (_map is null)
+        if (_base is null)
         {
             return;
         }

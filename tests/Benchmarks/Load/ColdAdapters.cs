@@ -73,14 +73,15 @@ internal sealed class ColdAdapters(LoadServer server, LoadOptions options, strin
             AdapterId id = Id(i % options.Adapters.Max());
             Forget(id);
             long start = Stopwatch.GetTimestamp();
-            server.Catalog.Load(id, CancellationToken.None);
+            server.Catalog.LoadForDevice(id, CancellationToken.None).Release();
             fromDisk.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
             start = Stopwatch.GetTimestamp();
-            AdapterWeights weights = server.Catalog.Load(id, CancellationToken.None);
+            AdapterWeights weights = server.Catalog.LoadForDevice(id, CancellationToken.None);
             read.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
             start = Stopwatch.GetTimestamp();
             using DeviceAdapter adapter = server.Backend.CreateAdapter(weights, WeightFormat.BF16);
             place.Add(Stopwatch.GetElapsedTime(start).TotalSeconds);
+            weights.Release();
         }
 
         return (Statistics.Median(fromDisk), Statistics.Median(read), Statistics.Median(place));

@@ -43,6 +43,44 @@ public sealed unsafe class LowRankLayoutTests
         }
     }
 
+    [Theory]
+    [InlineData(DType.F32, 1f)]
+    [InlineData(DType.F32, 0.3f)]
+    [InlineData(DType.F16, 1f)]
+    [InlineData(DType.F16, 0.3f)]
+    [InlineData(DType.BF16, 1f)]
+    [InlineData(DType.BF16, 2f)]
+    [InlineData(DType.BF16, 0.3f)]
+    public void A_matrix_still_in_its_file_is_packed_as_its_values_are(DType type, float factor)
+    {
+        using StoredBytesPool pool = new();
+        foreach ((int ranks, int length) in ((int, int)[])[(1, 1), (3, 31), (8, 32), (13, 33), (16, 97), (65, 64)])
+        {
+            foreach (WeightFormat format in (WeightFormat[])[WeightFormat.F32, WeightFormat.BF16])
+            {
+                HostMatrix values = Random(ranks, length);
+
+                // At an odd byte, as a header may leave it.
+                using StoredBytes bytes = pool.Rent(1 + ((long)ranks * length * type.ByteSize()));
+                FloatConversion.FromSingle(type, values.Values, bytes.Slice(1, ranks * length * type.ByteSize()));
+                HostMatrix a = new(ranks, length, bytes, 1, type, factor);
+                HostMatrix b = new(length, ranks, bytes, 1, type, factor);
+                using NativeBlock stored = new(2 * LowRankLayout.ByteCount(ranks, length, format), "stored");
+                using NativeBlock widened = new(stored.ByteCount, "widened");
+
+                LowRankLayout.PackA(a, format, stored.Pointer);
+                LowRankLayout.PackB(b, format, stored.Pointer + (stored.ByteCount / 2));
+                LowRankLayout.PackA(new HostMatrix(ranks, length, a.Values), format, widened.Pointer);
+                LowRankLayout.PackB(new HostMatrix(length, ranks, b.Values), format, widened.Pointer + (widened.ByteCount / 2));
+
+                float[] first = new float[1];
+                FloatConversion.ToSingle(type, bytes.Slice(1, type.ByteSize()), first);
+                Assert.Equal(first[0] * factor, a.Row(0)[0]);
+                Assert.True(new Span<byte>(stored.Pointer, (int)stored.ByteCount).SequenceEqual(new Span<byte>(widened.Pointer, (int)widened.ByteCount)));
+            }
+        }
+    }
+
     /// <summary>By the layout's definition: [out/32][R][32], in BF16 as 16 pairs of the run's halves.</summary>
     private static float ReadB(byte* b, int ranks, WeightFormat format, int rank, int output)
     {

@@ -32,7 +32,7 @@ public static class AdapterReference
 
     private static HostMatrix? Rounded(HostMatrix? matrix) => matrix is null
         ? null
-        : matrix with { Values = [.. matrix.Values.Select(value => Tensors.BFloat16.ToSingle(Tensors.BFloat16.FromSingle(value)))] };
+        : new HostMatrix(matrix.Rows, matrix.Columns, [.. matrix.Values.Select(value => Tensors.BFloat16.ToSingle(Tensors.BFloat16.FromSingle(value)))]);
 
     /// <summary>The weights of a gate's blocks for one row: softmax over the largest scores.</summary>
     public static double[] BlockWeights(RankGate gate, ReadOnlySpan<float> x)

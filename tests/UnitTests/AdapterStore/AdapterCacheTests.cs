@@ -403,6 +403,25 @@ public sealed class AdapterCacheTests
         Assert.InRange(worst, 1, 200);
         Assert.Equal(0, _adapters.LiveDeviceBytes);
         Assert.Equal(0, cache.GetStatistics().HostBytes);
+        Assert.True(SpinWait.SpinUntil(() => _adapters.Memory.LentBytes == 0, s_patience), $"{_adapters.Memory.LentBytes} bytes of files did not come back");
+    }
+
+    [Fact]
+    public async Task A_file_that_leaves_the_host_tier_gives_its_memory_back()
+    {
+        AdapterId first = _adapters.Add("a", 10);
+        AdapterId second = _adapters.Add("b", 10);
+        using AdapterCache cache = _adapters.CreateCache(hostBytes: 40, deviceBytes: 80, run: work => work());
+
+        await cache.PreloadAsync(first);
+        long one = _adapters.Memory.LentBytes;
+        await cache.PreloadAsync(second);
+
+        Assert.True(one > 0);
+        Assert.Equal(one, _adapters.Memory.LentBytes);
+        Assert.Equal((1, 2), (cache.GetStatistics().HostCount, cache.GetStatistics().DeviceCount));
+        await cache.UnloadAsync(second);
+        Assert.Equal(0, _adapters.Memory.LentBytes);
     }
 
     private static void InterlockedMax(ref long target, long value)

@@ -364,8 +364,64 @@ public sealed class AdapterCatalogTests : IDisposable
         File.WriteAllBytes(path, bytes);
 
         Assert.Throws<AdapterFormatException>(() => catalog.Load(record.Id, CancellationToken.None));
+        Assert.Throws<AdapterFormatException>(() => catalog.LoadForDevice(record.Id, CancellationToken.None));
         File.WriteAllBytes(path, bytes[..50]);
         Assert.Throws<AdapterFormatException>(() => catalog.Load(record.Id, CancellationToken.None));
+        Assert.Throws<AdapterFormatException>(() => catalog.LoadForDevice(record.Id, CancellationToken.None));
+        File.Delete(path);
+        Assert.Throws<AdapterFormatException>(() => catalog.LoadForDevice(record.Id, CancellationToken.None));
+        Assert.Equal(0, catalog.LentBytes);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_load_for_a_device_holds_what_a_load_holds(bool usesDora)
+    {
+        using AdapterCatalog catalog = Open();
+        AdapterRecord record = Upload(catalog, "a", 1, usesDora);
+        AdapterWeights expected = catalog.Load(record.Id, CancellationToken.None);
+
+        AdapterWeights weights = catalog.LoadForDevice(record.Id, CancellationToken.None);
+
+        Assert.Equal(expected.Label, weights.Label);
+        Assert.Equal(expected.ByteCount, weights.ByteCount);
+        Assert.Contains(weights.Deltas, delta => delta?.A is { IsStored: true });
+        AdapterChecks.SameBits(expected.Deltas, weights.Deltas);
+        Assert.True(catalog.LentBytes >= record.Weights.Bytes);
+        weights.Release();
+        weights.Release();
+        Assert.Equal(0, catalog.LentBytes);
+        Assert.Throws<ObjectDisposedException>(() => weights.Deltas.First(delta => delta?.A is not null)!.A!.Values);
+    }
+
+    [Fact]
+    public void A_cancelled_load_for_a_device_leaves_no_memory_behind()
+    {
+        using AdapterCatalog catalog = Open();
+        AdapterRecord record = Upload(catalog, "a", 1);
+
+        Assert.ThrowsAny<OperationCanceledException>(() => catalog.LoadForDevice(record.Id, new CancellationToken(canceled: true)));
+
+        Assert.Equal(0, catalog.LentBytes);
+    }
+
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.NegativeInfinity)]
+    public void Elements_that_are_not_finite_are_refused_by_a_load_for_a_device_too(float value)
+    {
+        using AdapterCatalog catalog = Open();
+        AdapterRecord record = Upload(catalog, "a", 1);
+        string path = _root[$"adapters/a/{record.Digest}/adapter_model.safetensors"];
+        byte[] bytes = File.ReadAllBytes(path);
+        BitConverter.TryWriteBytes(bytes.AsSpan(bytes.Length - sizeof(float)), value);
+        File.WriteAllBytes(path, bytes);
+
+        string expected = Assert.Throws<AdapterFormatException>(() => catalog.Load(record.Id, CancellationToken.None)).Message;
+
+        Assert.Equal(expected, Assert.Throws<AdapterFormatException>(() => catalog.LoadForDevice(record.Id, CancellationToken.None)).Message);
+        Assert.Equal(0, catalog.LentBytes);
     }
 
     [Fact]

@@ -23,6 +23,9 @@ internal sealed class FakeAdapters : IAdapterSource
     /// <summary>Device bytes over what was expected, to try a wrong estimate.</summary>
     public long ExtraDeviceBytes { get; set; }
 
+    /// <summary>Where the files of loaded adapters lie.</summary>
+    public StoredBytesPool Memory { get; } = new();
+
     /// <summary>Called at the start of each load, on its thread.</summary>
     public Action<AdapterId>? OnLoad { get; set; }
 
@@ -50,6 +53,13 @@ internal sealed class FakeAdapters : IAdapterSource
         return Broken.Contains(id)
             ? throw new AdapterFormatException("adapter_model.safetensors", "x", "a sound file", "a broken one")
             : new AdapterWeights(id.ToString(), [new LowRankDelta { OutputScale = new float[_sizes[id]] }]);
+    }
+
+    /// <summary>The same with memory of a file behind it.</summary>
+    public AdapterWeights LoadForDevice(AdapterId id, CancellationToken cancellation)
+    {
+        AdapterWeights weights = Load(id, cancellation);
+        return new AdapterWeights(weights.Label, weights.Deltas, Memory.Rent(weights.ByteCount));
     }
 
     public AdapterCache CreateCache(long hostBytes, long deviceBytes, Action<Action>? run = null, int parallel = 2, double lowWater = 1) => new(

@@ -12,6 +12,9 @@ public sealed class PeftImporterGoldenTests(ITestOutputHelper output)
     public void Every_adapter_gives_the_merged_weight_that_PEFT_computes() => GoldenCases.RunFolders(output, "fixtures/adapters/*/*", AdapterChecks.MergedWeights);
 
     [GoldenFact]
+    public void Every_adapter_read_whole_is_the_one_that_was_mapped() => GoldenCases.RunFolders(output, "fixtures/adapters/*/*", AdapterChecks.ReadWhole);
+
+    [GoldenFact]
     public void Every_weighted_adapter_gives_the_delta_that_PEFT_computes() => GoldenCases.RunFolders(output, "fixtures/weighted/*", AdapterChecks.Deltas);
 
     [GoldenFact]
