@@ -1,3 +1,4 @@
+using System.Numerics;
 using Iced.Intel;
 using InferenceServer.Cpu.Weights;
 using static Iced.Intel.AssemblerRegisters;
@@ -21,13 +22,15 @@ internal static class BFloat16DotKernels
     private const int Vectors = 4;
     private const int PairsPerBlock = PanelLayout.DepthBlock / 2;
 
-    /// <summary>One kernel for each number of rows, and for each of those one that asks for 0, 2 or 4 lines a pair ahead.</summary>
+    private static readonly int[] s_prefetchLines = [0, 1, 2, 4];
+
+    /// <summary>One kernel for each number of rows, and for each of those one that asks for 0, 1, 2 or 4 lines a pair ahead.</summary>
     public static IReadOnlyList<Assembler> Assemblers()
     {
         List<Assembler> kernels = [];
         for (int rows = 1; rows <= MaxRows; rows++)
         {
-            foreach (int lines in new[] { 0, 2, 4 })
+            foreach (int lines in s_prefetchLines)
             {
                 kernels.Add(Emit(rows, lines));
             }
@@ -38,8 +41,8 @@ internal static class BFloat16DotKernels
 
     /// <summary>Place in <see cref="Assemblers"/>.</summary>
     /// <param name="rows">1 .. <see cref="MaxRows"/>.</param>
-    /// <param name="prefetchLines">Lines asked for a pair: 0, 2 or 4.</param>
-    public static int Index(int rows, int prefetchLines) => ((rows - 1) * 3) + (prefetchLines / 2);
+    /// <param name="prefetchLines">Lines asked for a pair: 0, 1, 2 or 4.</param>
+    public static int Index(int rows, int prefetchLines) => ((rows - 1) * s_prefetchLines.Length) + BitOperations.Log2((2 * (uint)prefetchLines) + 1);
 
     private static Assembler Emit(int rows, int prefetchLines)
     {
@@ -100,11 +103,10 @@ internal static class BFloat16DotKernels
 
     private static void EmitPrefetch(Assembler c, int lines, int pair)
     {
-        for (int line = 0; line < lines / 2; line++)
+        // Both streams in turn.
+        for (int line = pair * lines; line < (pair + 1) * lines; line++)
         {
-            int at = ((pair * lines / 2) + line) * VectorBytes;
-            c.prefetcht0(__byte_ptr[r10 + at]);
-            c.prefetcht0(__byte_ptr[r11 + at]);
+            c.prefetcht0(__byte_ptr[(line % 2 == 0 ? r10 : r11) + (line / 2 * VectorBytes)]);
         }
     }
 }

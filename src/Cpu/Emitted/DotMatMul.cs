@@ -25,6 +25,9 @@ internal sealed unsafe class DotMatMul : ParallelJob, IDisposable
     /// <summary>Depth blocks of a piece.</summary>
     private const int BlocksPerPiece = 4;
 
+    /// <summary>Lines that all blocks of rows together ask for while they take a pair of inputs.</summary>
+    private const int MaxLines = 4;
+
     /// <summary>How far ahead a stream of weights is asked for.</summary>
     private const int PrefetchBytes = 4096;
 
@@ -99,34 +102,74 @@ internal sealed unsafe class DotMatMul : ParallelJob, IDisposable
             arguments.Blocks = Math.Min(step, blocks - block);
             arguments.Resume = block > 0 ? 1 : 0;
             ushort* x = _narrow.Target + (firstRow * _narrow.Stride) + (block * PanelLayout.DepthBlock);
-            MultiplyRows(&arguments, x, direct ? y : tile, rows);
-        }
+            bool last = block + step >= blocks;
+            if (few)
+            {
+                arguments.Prefetch0 = arguments.B0 + PrefetchBytes;
+                arguments.Prefetch1 = arguments.B1 + PrefetchBytes;
+            }
+            else if (!last)
+            {
+                arguments.Prefetch0 = arguments.B0 + (step * BlockBytes);
+                arguments.Prefetch1 = arguments.B1 + (step * BlockBytes);
+            }
+            else
+            {
+                // Where workers take turns, this one comes there next.
+                int next = Math.Min((item + _pool.WorkerCount) / _rowGroups * PanelsPerItem, weight.PanelCount - 1);
+                arguments.Prefetch0 = weight.Panel(next);
+                arguments.Prefetch1 = weight.Panel(Math.Min(next + 1, weight.PanelCount - 1));
+            }
 
-        for (int row = 0; !direct && row < rows; row++)
-        {
-            new ReadOnlySpan<float>(tile + (row * ItemWidth), width).CopyTo(new Span<float>(y + (row * _y.Stride), width));
+            MultiplyRows(&arguments, x, direct ? y : tile, rows, last && !direct ? y : null, width);
         }
     }
 
-    /// <summary>One piece of the weights for all rows of an item, in blocks of rows of nearly equal size.</summary>
-    private void MultiplyRows(DotArguments* arguments, ushort* x, float* c, int rows)
+    /// <summary>
+    /// One piece of the weights for all rows of an item, in blocks of rows of nearly equal size, which share the asking for the next piece; after
+    /// the last the sums go to y.
+    /// </summary>
+    private void MultiplyRows(DotArguments* arguments, ushort* x, float* c, int rows, float* y, int width)
     {
         int rowBlocks = (rows + BFloat16DotKernels.MaxRows - 1) / BFloat16DotKernels.MaxRows;
-        nint share = arguments->Blocks * BlockBytes / 2;
+
+        // All blocks ask for as much, so that memory has work all the time: four of them, not three of which one asks for nothing.
+        rowBlocks = rowBlocks > 2 ? Math.Max(rowBlocks, MaxLines) : rowBlocks;
+        int lines = MaxLines / Math.Min(rowBlocks, MaxLines);
+        byte* prefetch0 = arguments->Prefetch0;
+        byte* prefetch1 = arguments->Prefetch1;
+        nint share = arguments->Blocks * BlockBytes * lines / MaxLines;
         int row = 0;
         for (int i = 0; i < rowBlocks; i++)
         {
             int count = (rows - row + rowBlocks - i - 1) / (rowBlocks - i);
             arguments->X = (byte*)(x + (row * _narrow.Stride));
             arguments->C = (float*)((byte*)c + (row * arguments->CStride));
+            arguments->Prefetch0 = prefetch0 + (i * share);
+            arguments->Prefetch1 = prefetch1 + (i * share);
+            if (y is not null)
+            {
+                AskForRows(y + (row * _y.Stride), count);
+            }
 
-            // One block asks for its own stream ahead; of several, the first two ask for a half of the next piece each.
-            nint ahead = rowBlocks == 1 ? PrefetchBytes : (2 + i) * share;
-            int lines = rowBlocks == 1 ? 4 : i < 2 ? 2 : 0;
-            arguments->Prefetch0 = arguments->B0 + ahead;
-            arguments->Prefetch1 = arguments->B1 + ahead;
-            EmittedKernels.Run(_kernels[BFloat16DotKernels.Index(count, lines)], arguments);
+            EmittedKernels.Run(_kernels[BFloat16DotKernels.Index(count, i < MaxLines ? lines : 0)], arguments);
+            for (int copied = row; y is not null && copied < row + count; copied++)
+            {
+                new ReadOnlySpan<float>(c + (copied * ItemWidth), width).CopyTo(new Span<float>(y + (copied * _y.Stride), width));
+            }
+
             row += count;
+        }
+    }
+
+    private void AskForRows(float* y, int rows)
+    {
+        for (int row = 0; row < rows; row++)
+        {
+            for (int i = 0; i < ItemWidth; i += KernelParts.VectorBytes / sizeof(float))
+            {
+                SoftwarePrefetch.At(y + (row * _y.Stride) + i);
+            }
         }
     }
 }
