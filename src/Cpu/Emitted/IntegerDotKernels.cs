@@ -8,14 +8,16 @@ using static InferenceServer.Cpu.Emitted.KernelParts;
 namespace InferenceServer.Cpu.Emitted;
 
 /// <summary>
-/// Up to six rows of x times two panels of 32 columns of weights, both as integers with scales: int8 by vpdpwssd on 16 bits, NF4 by vpdpbusd on 8. For each group of inputs that share a scale the
-/// integers are summed exactly, in 32 bits; then <c>c[r, n] += (float(sum) * xScale[r] + xStart[r]) * weightScale[n]</c>, group by group: rounded at the
-/// conversion (sums of more than 24 bits) and at both products. The start, of NF4 only, takes out what unsigned bytes of weights add.
+/// Up to six rows of x times one or two panels of 32 columns of weights, both as integers with scales: int8 by vpdpwssd on 16 bits, NF4 by vpdpbusd on 8.
+/// For each group of inputs that share a scale the integers are summed exactly, in 32 bits; then
+/// <c>c[r, n] += float(xStart[r] + sum) * (weightScale[n] * xMantissa[r] * 2^xExponent[r])</c>, group by group: rounded at the conversion (sums of more
+/// than 24 bits), at the first product of scales and at the sum. The start, of NF4 only, takes out what unsigned bytes of weights add.
 /// </summary>
 /// <remarks>
-/// Sums of integers have no order, so any other way to form them has the same bits. The codes become integers in registers, shared by
-/// all rows; two panels are two streams of memory. The sums of floats of up to three rows stay in registers too; those of more rest in the
-/// result, in the first-level cache.
+/// Sums of integers have no order, so any other way to form them has the same bits. The codes become integers in registers, shared by all rows.
+/// A few rows are bound by memory: two panels are two streams of it, and the sums of floats of more than three rows rest in the result. Of many
+/// rows, products take all that the processor has for them, so that nothing else may run where they do: one panel leaves room for the sums of
+/// floats in registers, and the scales of NF4 come multiplied by each mantissa already.
 /// </remarks>
 internal sealed class IntegerDotKernels
 {
@@ -31,8 +33,10 @@ internal sealed class IntegerDotKernels
     /// <summary>How many bytes ahead scales are asked for.</summary>
     private const int ScalesAhead = 1024;
 
+    private const int Int8Shapes = 2;
+    private const int Ways = (int)CodesAhead.Far + 1;
     private const int MaxChainedRows = 2;
-    private const int Vectors = 4;
+    private const int VectorsPerPanel = 2;
 
     /// <summary>Bytes of x that a product takes in a lane: two inputs of 16 bits or four of 8.</summary>
     private const int StepBytes = 4;
@@ -41,51 +45,58 @@ internal sealed class IntegerDotKernels
     private const int PairBytes = 2 * PanelLayout.Width;
     private const int WordSteps = NF4Panels.WordDepth / StepBytes;
 
-    private static readonly int s_scaleOffset = (int)Marshal.OffsetOf<GroupFactor>(nameof(GroupFactor.Scale));
-    private static readonly int s_startOffset = (int)Marshal.OffsetOf<GroupFactor>(nameof(GroupFactor.Start));
-    private static readonly CodesAhead[] s_ways = Enum.GetValues<CodesAhead>();
-    private static readonly WeightFormat[] s_formats = [WeightFormat.Int8, WeightFormat.NF4];
+    private static readonly int s_exponent = (int)Marshal.OffsetOf<GroupFactor>(nameof(GroupFactor.Exponent));
+    private static readonly int s_start = (int)Marshal.OffsetOf<GroupFactor>(nameof(GroupFactor.Start));
+    private static readonly int s_mantissa = (int)Marshal.OffsetOf<GroupFactor>(nameof(GroupFactor.Mantissa));
+    private static readonly int s_scaleOffset = (int)Marshal.OffsetOf<GroupFactor>(nameof(GroupFactor.ScaleOffset));
 
     private readonly Assembler _code = new(64);
     private readonly WeightFormat _format;
+    private readonly IntegerShape _shape;
     private readonly int _rows;
     private readonly CodesAhead _ahead;
 
-    private IntegerDotKernels(WeightFormat format, int rows, CodesAhead ahead)
+    private IntegerDotKernels(WeightFormat format, IntegerShape shape, int rows, CodesAhead ahead)
     {
         _format = format;
+        _shape = shape;
         _rows = rows;
         _ahead = ahead;
     }
 
+    private int Vectors => _shape == IntegerShape.TwoPanels ? 2 * VectorsPerPanel : VectorsPerPanel;
+
     private int Sums => _rows * Vectors;
 
     /// <summary>Sums of integers of the same element: few rows need more of them under way to hide the latency of a product.</summary>
-    private int Chains => _rows <= MaxChainedRows ? 2 : 1;
+    private int Chains => _shape == IntegerShape.TwoPanels && _rows <= MaxChainedRows ? 2 : 1;
 
     private int FirstFloat => Chains * Sums;
 
     /// <summary>First of the weights; the sums of integers and those of floats come before.</summary>
     private int FirstWeight => FirstFloat + (KeepsFloats ? Sums : 0);
 
-    private bool KeepsFloats => _rows <= MaxRegisterRows;
+    private bool KeepsFloats => _shape != IntegerShape.TwoPanels || _rows <= MaxRegisterRows;
 
     /// <summary>Two of them in turn, so that the next broadcast does not wait for the last products.</summary>
     private int FirstFactor => FirstWeight + Vectors;
 
     private static AssemblerRegisterZMM Table => Zmm(31);
 
-    /// <summary>A kernel for each format, number of rows and way to ask for codes ahead.</summary>
+    /// <summary>A kernel for each format, shape, number of rows and way to ask for codes ahead.</summary>
     public static IReadOnlyList<Assembler> Assemblers()
     {
         List<Assembler> kernels = [];
-        foreach (WeightFormat format in s_formats)
+        foreach (WeightFormat format in new[] { WeightFormat.Int8, WeightFormat.NF4 })
         {
-            for (int rows = 1; rows <= MaxRows; rows++)
+            foreach (IntegerShape shape in Shapes(format))
             {
-                foreach (CodesAhead ahead in s_ways)
+                for (int rows = 1; rows <= MaxRows; rows++)
                 {
-                    kernels.Add(new IntegerDotKernels(format, rows, ahead).Emit());
+                    foreach (CodesAhead ahead in Enum.GetValues<CodesAhead>())
+                    {
+                        kernels.Add(new IntegerDotKernels(format, shape, rows, ahead).Emit());
+                    }
                 }
             }
         }
@@ -94,8 +105,12 @@ internal sealed class IntegerDotKernels
     }
 
     /// <summary>Place in <see cref="Assemblers"/>.</summary>
-    public static int Index(WeightFormat format, int rows, CodesAhead ahead) =>
-        (((Array.IndexOf(s_formats, format) * MaxRows) + rows - 1) * s_ways.Length) + (int)ahead;
+    public static int Index(WeightFormat format, IntegerShape shape, int rows, CodesAhead ahead) =>
+        (((((format == WeightFormat.Int8 ? 0 : Int8Shapes) + (int)shape) * MaxRows) + rows - 1) * Ways) + (int)ahead;
+
+    private static IntegerShape[] Shapes(WeightFormat format) => format == WeightFormat.Int8
+        ? [IntegerShape.TwoPanels, IntegerShape.Panel]
+        : [IntegerShape.TwoPanels, IntegerShape.Panel, IntegerShape.ScaledPanel];
 
     private Assembler Emit()
     {
@@ -136,19 +151,19 @@ internal sealed class IntegerDotKernels
 
         Label loop = c.CreateLabel();
         c.Label(ref loop);
-        EmitGroup(x);
+        EmitGroup(x, xFactors);
         EmitScales(xFactors);
         x.Advance(c, QuantizeRows.GroupBytes);
         xFactors.Advance(c, Marshal.SizeOf<GroupFactor>());
 
         const int Bytes = QuantizedPanels.BlockBytes;
-        int scaleBytes = PanelLayout.Width * (_format == WeightFormat.Int8 ? sizeof(ushort) : sizeof(float));
+        int scaleBytes = _shape == IntegerShape.ScaledPanel ? ScaleMantissas.GroupBytes : PanelLayout.Width * (_format == WeightFormat.Int8 ? sizeof(ushort) : sizeof(float));
         c.add(rcx, Bytes);
         c.add(r12, Bytes);
         c.add(rbx, scaleBytes);
         c.add(r13, scaleBytes);
-        c.add(r14, Bytes);
-        c.add(r15, Bytes);
+        c.add(r14, _ahead == CodesAhead.Far ? Bytes / 2 : Bytes);
+        c.add(r15, _ahead == CodesAhead.Far ? Bytes / 2 : Bytes);
         c.dec(r9);
         c.jne(loop);
         if (KeepsFloats)
@@ -167,19 +182,19 @@ internal sealed class IntegerDotKernels
         return c;
     }
 
-    private void EmitGroup(RowPointers x)
+    private void EmitGroup(RowPointers x, RowPointers xFactors)
     {
-        for (int i = 0; i < FirstFloat; i++)
-        {
-            _code.vpxord(Zmm(i), Zmm(i), Zmm(i));
-        }
-
+        EmitStarts(xFactors);
         for (int step = 0; step < GroupSteps; step++)
         {
             EmitWeights(rcx, step, FirstWeight);
             EmitPrefetch(r14, step);
-            EmitWeights(r12, step, FirstWeight + 2);
-            EmitPrefetch(r15, step);
+            if (_shape == IntegerShape.TwoPanels)
+            {
+                EmitWeights(r12, step, FirstWeight + VectorsPerPanel);
+                EmitPrefetch(r15, step);
+            }
+
             for (int row = 0; row < _rows; row++)
             {
                 AssemblerRegisterZMM factor = Zmm(FirstFactor + (row % 2));
@@ -235,86 +250,116 @@ internal sealed class IntegerDotKernels
 
     private void EmitPrefetch(AssemblerRegister64 stream, int step)
     {
-        const int StepsPerLine = GroupSteps / (QuantizedPanels.BlockBytes / VectorBytes);
-        if (step % StepsPerLine == 0)
+        switch (_ahead)
         {
-            AssemblerMemoryOperand line = __byte_ptr[stream + (step / StepsPerLine * VectorBytes)];
-            switch (_ahead)
+            case CodesAhead.Near:
+                _code.prefetcht0(__byte_ptr[stream + (step * VectorBytes)]);
+                break;
+            case CodesAhead.Far when step % 2 == 0:
+                _code.prefetcht1(__byte_ptr[stream + (step / 2 * VectorBytes)]);
+                break;
+        }
+    }
+
+    private void EmitStarts(RowPointers xFactors)
+    {
+        for (int i = 0; i < FirstFloat; i++)
+        {
+            int row = i / Vectors;
+            if (_format == WeightFormat.Int8 || row >= _rows)
             {
-                case CodesAhead.Near:
-                    _code.prefetcht0(line);
-                    break;
-                case CodesAhead.Far:
-                    _code.prefetcht1(line);
-                    break;
+                _code.vpxord(Zmm(i), Zmm(i), Zmm(i));
+            }
+            else if (i % Vectors == 0)
+            {
+                _code.vpbroadcastd(Zmm(i), xFactors.At(row, s_start));
+            }
+            else
+            {
+                _code.vmovdqa64(Zmm(i), Zmm(row * Vectors));
             }
         }
     }
 
     private void EmitScales(RowPointers xFactors)
     {
-        Assembler c = _code;
-        for (int vector = 0; vector < Vectors; vector++)
+        for (int vector = 0; _shape != IntegerShape.ScaledPanel && vector < Vectors; vector++)
         {
-            AssemblerRegister64 scales = vector < 2 ? rbx : r13;
-            AssemblerRegisterZMM scale = Zmm(FirstWeight + vector);
-            if (_format == WeightFormat.NF4 || vector % 2 == 0)
-            {
-                // They are streams of their own.
-                c.prefetcht0(__byte_ptr[scales + (ScalesAhead + (vector % 2 * VectorBytes))]);
-            }
-
-            if (_format == WeightFormat.Int8)
-            {
-                const int HalfBytes = 32;
-                c.vpmovzxwd(scale, __ymmword_ptr[scales + (vector % 2 * HalfBytes)]);
-                c.vpslld(scale, scale, 16);
-            }
-            else
-            {
-                c.vmovups(scale, __zmmword_ptr[scales + (vector % 2 * VectorBytes)]);
-            }
+            EmitScale(vector);
         }
 
         for (int row = 0; row < _rows; row++)
         {
-            AssemblerRegisterZMM factor = Zmm(FirstFactor);
-            AssemblerRegisterZMM start = Zmm(FirstFactor + 1);
-            c.vbroadcastss(factor, xFactors.At(row, s_scaleOffset));
-            if (_format == WeightFormat.NF4)
+            if (_shape == IntegerShape.ScaledPanel)
             {
-                c.vbroadcastss(start, xFactors.At(row, s_startOffset));
+                _code.movsxd(r12, xFactors.Double(row, s_scaleOffset));
             }
 
             for (int vector = 0; vector < Vectors; vector++)
             {
                 AssemblerRegisterZMM sum = Zmm((row * Vectors) + vector);
+                AssemblerRegisterZMM scale = EmitProductOfScales(xFactors, row, vector);
                 if (Chains == 2)
                 {
-                    c.vpaddd(sum, sum, Zmm(Sums + (row * Vectors) + vector));
+                    _code.vpaddd(sum, sum, Zmm(Sums + (row * Vectors) + vector));
                 }
 
-                c.vcvtdq2ps(sum, sum);
-                if (_format == WeightFormat.NF4)
-                {
-                    c.vfmadd213ps(sum, factor, start);
-                }
-                else
-                {
-                    c.vmulps(sum, sum, factor);
-                }
-
+                _code.vcvtdq2ps(sum, sum);
                 if (KeepsFloats)
                 {
-                    c.vfmadd231ps(Zmm(FirstFloat + (row * Vectors) + vector), sum, Zmm(FirstWeight + vector));
+                    _code.vfmadd231ps(Zmm(FirstFloat + (row * Vectors) + vector), sum, scale);
                 }
                 else
                 {
-                    c.vfmadd213ps(sum, Zmm(FirstWeight + vector), Result(row, vector));
-                    c.vmovups(Result(row, vector), sum);
+                    _code.vfmadd213ps(sum, scale, Result(row, vector));
+                    _code.vmovups(Result(row, vector), sum);
                 }
             }
         }
+    }
+
+    /// <summary>The scales of the weights of a vector of columns, where its weights were.</summary>
+    private void EmitScale(int vector)
+    {
+        Assembler c = _code;
+        AssemblerRegister64 scales = vector < VectorsPerPanel ? rbx : r13;
+        AssemblerRegisterZMM scale = Zmm(FirstWeight + vector);
+        if (_format == WeightFormat.NF4 || vector % 2 == 0)
+        {
+            // They are streams of their own.
+            c.prefetcht0(__byte_ptr[scales + (ScalesAhead + (vector % 2 * VectorBytes))]);
+        }
+
+        if (_format == WeightFormat.Int8)
+        {
+            const int HalfBytes = 32;
+            c.vpmovzxwd(scale, __ymmword_ptr[scales + (vector % 2 * HalfBytes)]);
+            c.vpslld(scale, scale, 16);
+        }
+        else
+        {
+            c.vmovups(scale, __zmmword_ptr[scales + (vector % 2 * VectorBytes)]);
+        }
+    }
+
+    /// <summary>The scales of the weights times that of x.</summary>
+    private AssemblerRegisterZMM EmitProductOfScales(RowPointers xFactors, int row, int vector)
+    {
+        AssemblerRegisterZMM product = Zmm(FirstFactor + (vector % 2));
+        AssemblerRegisterZMM scale = Zmm(FirstWeight + vector);
+        if (_shape == IntegerShape.ScaledPanel)
+        {
+            _code.vmovups(product, __zmmword_ptr[rbx + r12 + (vector * VectorBytes)]);
+            scale = product;
+        }
+        else if (_format == WeightFormat.NF4)
+        {
+            _code.vmulps(product, scale, xFactors.ForLanes(row, s_mantissa));
+            scale = product;
+        }
+
+        _code.vscalefps(product, scale, xFactors.ForLanes(row, s_exponent));
+        return product;
     }
 
     /// <summary>Sums that do not go on from others begin with zeros.</summary>

@@ -115,12 +115,14 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         int firstPanel = item % _panelPairs * PanelsPerItem;
         int firstRow = item / _panelPairs * _rowsPerGroup;
         int rows = Math.Min(_rowsPerGroup, _rows - firstRow);
-        float* result = _scratch.Get(worker, ResultFloats + IntegerTiles.ScratchFloats(TileDepth));
+        long tableFloats = 2L * _panels!.BlockCount * ScaleMantissas.GroupBytes / sizeof(float);
+        float* result = _scratch.Get(worker, ResultFloats + Math.Max(tableFloats, IntegerTiles.ScratchFloats(TileDepth)));
 
         // Where the second panel is missing the first stands in, for columns of the result that nobody reads.
         int lastPanel = weight.PanelCount - 1;
+        int firstColumn = firstPanel * PanelLayout.Width;
         int secondPanel = Math.Min(firstPanel + 1, lastPanel);
-        int blockCount = _panels!.BlockCount;
+        int blockCount = _panels.BlockCount;
         int piece = _usesTiles ? TileDepth / _panels.BlockDepth
             : rows <= IntegerDotKernels.MaxRows ? Math.Max(blockCount - LastBlocks, 1)
             : rows <= MaxPieceRows ? PieceBlocks
@@ -166,11 +168,30 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
                 arguments.Prefetch1 = Codes(nextSecond, 0);
             }
 
-            MultiplyRows(&arguments, firstRow, rows, block, result);
+            MultiplyRows(&arguments, firstRow, rows, block, result, result + ResultFloats, firstColumn, block + blocks == blockCount);
         }
 
-        int firstColumn = firstPanel * PanelLayout.Width;
-        int width = Math.Min(ItemWidth, weight.Rows - firstColumn);
+        if (_usesTiles)
+        {
+            CopyRows(result, firstRow, rows, firstColumn);
+        }
+    }
+
+    private void AskForRows(int firstRow, int rows, int firstColumn)
+    {
+        for (int row = firstRow; row < firstRow + rows; row++)
+        {
+            byte* y = (byte*)(_y.At(row) + firstColumn);
+            for (int i = 0; i < ItemWidth * sizeof(float); i += KernelParts.VectorBytes)
+            {
+                SoftwarePrefetch.At(y + i);
+            }
+        }
+    }
+
+    private void CopyRows(float* result, int firstRow, int rows, int firstColumn)
+    {
+        int width = Math.Min(ItemWidth, _weight!.Rows - firstColumn);
         for (int row = 0; row < rows; row++)
         {
             float* y = _y.At(firstRow + row) + firstColumn;
@@ -225,20 +246,63 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         _tiles.End();
     }
 
-    /// <summary>One piece for all rows of an item, in blocks of rows of nearly equal size; the first asks for weights ahead.</summary>
-    private void MultiplyRows(DotArguments* arguments, int firstRow, int rows, int block, float* c)
+    /// <summary>One piece for all rows of an item, in blocks of rows of nearly equal size; the first two ask for a half of the next each. After the last piece the sums go to y.</summary>
+    private void MultiplyRows(DotArguments* arguments, int firstRow, int rows, int block, float* c, float* scaleTable, int firstColumn, bool last)
     {
         int rowBlocks = (rows + IntegerDotKernels.MaxRows - 1) / IntegerDotKernels.MaxRows;
+        IntegerShape shape = rowBlocks == 1 ? IntegerShape.TwoPanels
+            : rows > MaxPieceRows && _weight!.Format == WeightFormat.NF4 ? IntegerShape.ScaledPanel
+            : IntegerShape.Panel;
+        if (shape == IntegerShape.ScaledPanel)
+        {
+            nint tableFloats = arguments->Blocks * ScaleMantissas.GroupBytes / sizeof(float);
+            ScaleMantissas.Multiply((float*)arguments->BScales, (int)arguments->Blocks, scaleTable);
+            ScaleMantissas.Multiply((float*)arguments->B1Scales, (int)arguments->Blocks, scaleTable + tableFloats);
+            arguments->BScales = scaleTable;
+            arguments->B1Scales = scaleTable + tableFloats;
+        }
+
+        DotArguments second = *arguments;
+        second.B0 = arguments->B1;
+        second.BScales = arguments->B1Scales;
+        byte* prefetch0 = arguments->Prefetch0;
+        byte* prefetch1 = arguments->Prefetch1;
         int row = 0;
         for (int i = 0; i < rowBlocks; i++)
         {
             int count = (rows - row + rowBlocks - i - 1) / (rowBlocks - i);
+            if (last)
+            {
+                AskForRows(firstRow + row, count, firstColumn);
+            }
+
+            CodesAhead ahead = rowBlocks == 1 ? CodesAhead.Near : i < 2 ? CodesAhead.Far : CodesAhead.None;
+            nint share = i * arguments->Blocks * QuantizedPanels.BlockBytes / 2;
             arguments->X = _quantize.Integers + ((firstRow + row) * _quantize.Stride) + (block * QuantizeRows.GroupBytes);
             arguments->XFactors = _quantize.Factors + ((nint)(firstRow + row) * _quantize.Groups) + block;
             arguments->C = c + (row * ItemWidth);
-            CodesAhead ahead = rowBlocks == 1 ? CodesAhead.Near : i == 0 ? CodesAhead.Far : CodesAhead.None;
-            EmittedKernels.Run(_kernels[IntegerDotKernels.Index(_weight!.Format, count, ahead)], arguments);
+            arguments->Prefetch0 = prefetch0 + share;
+            arguments->Prefetch1 = prefetch1 + share;
+            if (shape != IntegerShape.TwoPanels)
+            {
+                second.X = arguments->X;
+                second.XFactors = arguments->XFactors;
+                second.C = arguments->C + PanelLayout.Width;
+                second.Prefetch0 = arguments->Prefetch1;
+                Multiply(&second, shape, count, ahead);
+            }
+
+            Multiply(arguments, shape, count, ahead);
+
+            if (last)
+            {
+                CopyRows(arguments->C, firstRow + row, count, firstColumn);
+            }
+
             row += count;
         }
     }
+
+    private void Multiply(DotArguments* arguments, IntegerShape shape, int rows, CodesAhead ahead) =>
+        EmittedKernels.Run(_kernels[IntegerDotKernels.Index(_weight!.Format, shape, rows, ahead)], arguments);
 }

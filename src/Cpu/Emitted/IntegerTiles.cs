@@ -102,12 +102,12 @@ internal static unsafe class IntegerTiles
         for (int row = 0; row < rows; row++)
         {
             int* sum = sums + (row * Tile);
-            Vector512<float> factor = Vector512.Create(factors[(nint)row * factorStride].Scale);
+            Vector512<float> exponent = Vector512.Create(factors[(nint)row * factorStride].Exponent);
             float* target = c + (row * IntegerDotKernels.ResultStride);
             Vector512<int> left = (Vector512.Load(sum) << 8) + Vector512.Load(sum + (2 * Tile * Tile));
             Vector512<int> right = (Vector512.Load(sum + (Tile * Tile)) << 8) + Vector512.Load(sum + (3 * Tile * Tile));
-            Add(Avx512F.ConvertToVector512Single(left) * factor, first, target);
-            Add(Avx512F.ConvertToVector512Single(right) * factor, second, target + Tile);
+            Add(left, Avx512F.Scale(first, exponent), target);
+            Add(right, Avx512F.Scale(second, exponent), target + Tile);
         }
     }
 
@@ -120,17 +120,17 @@ internal static unsafe class IntegerTiles
         {
             int* sum = sums + (row * Tile);
             GroupFactor* own = factors + ((nint)row * factorStride);
-            Vector512<float> factor = Vector512.Create(own->Scale);
-            Vector512<float> start = Vector512.Create(own->Start);
+            Vector512<float> exponent = Vector512.Create(own->Exponent);
+            Vector512<int> start = Vector512.Create(own->Start);
             float* target = c + (row * IntegerDotKernels.ResultStride);
-            Add(Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(Vector512.Load(sum)), factor, start), first, target);
-            Add(Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(Vector512.Load(sum + (Tile * Tile))), factor, start), second, target + Tile);
+            Add(Vector512.Load(sum) + start, Avx512F.Scale(first * own->Mantissa, exponent), target);
+            Add(Vector512.Load(sum + (Tile * Tile)) + start, Avx512F.Scale(second * own->Mantissa, exponent), target + Tile);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Add(Vector512<float> sum, Vector512<float> scale, float* target) =>
-        Avx512F.FusedMultiplyAdd(sum, scale, Vector512.Load(target)).Store(target);
+    private static void Add(Vector512<int> sum, Vector512<float> scale, float* target) =>
+        Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(sum), scale, Vector512.Load(target)).Store(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Widen(ushort* scales) =>

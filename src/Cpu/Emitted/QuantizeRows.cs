@@ -9,7 +9,7 @@ using InferenceServer.Tensors;
 namespace InferenceServer.Cpu.Emitted;
 
 /// <summary>
-/// Turns rows of x into integers with one scale for each group of a row, <c>x = integer * scale</c>. Beside int8 weights they have 16 bits and groups
+/// Turns rows of x into integers with one scale for each group of a row, see <see cref="GroupFactor"/>. Beside int8 weights they have 16 bits and groups
 /// are 32 inputs; beside NF4, whose own error is twenty times as large, they have 8 bits and groups are the 64 inputs of a block. A group is 64 bytes
 /// either way.
 /// </summary>
@@ -24,6 +24,10 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
 
     /// <summary>A group whose largest is below this is zero: its integers' factor would overflow.</summary>
     private const float Smallest = 1e-33f;
+
+    private const int MantissaWidth = 23;
+    private const uint MantissaBits = (1u << MantissaWidth) - 1;
+    private const int ExponentBias = 127;
 
     private const int GroupsPerItem = 128;
     private const long SerialLimit = 1 << 14;
@@ -120,14 +124,17 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
         if (!IsNormal(largest))
         {
             Vector512<short>.Zero.Store(target);
-            return new GroupFactor { Scale = largest - largest };
+            return new GroupFactor { Exponent = largest - largest, Mantissa = 1 };
         }
 
-        Vector512<float> factor = Vector512.Create(LargestWord / largest);
+        // The power of two that is not below the quotient.
+        uint bits = BitConverter.SingleToUInt32Bits(largest / LargestWord);
+        int exponent = (int)((bits + MantissaBits) >> MantissaWidth) - ExponentBias;
+        Vector512<float> factor = Vector512.Create(PowerOfTwo(-exponent));
         Vector256<short> first = Avx512F.ConvertToVector256Int16(Avx512F.ConvertToVector512Int32(low * factor));
         Vector256<short> second = Avx512F.ConvertToVector256Int16(Avx512F.ConvertToVector512Int32(high * factor));
         Vector512.Create(first, second).Store(target);
-        return new GroupFactor { Scale = largest / LargestWord };
+        return new GroupFactor { Exponent = exponent, Mantissa = 1 };
     }
 
     /// <summary>Quantises 64 elements, in the order of <see cref="IntegerWeights.NF4Order"/>.</summary>
@@ -142,10 +149,13 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
         if (!IsNormal(largest))
         {
             Vector512<sbyte>.Zero.Store(target);
-            return new GroupFactor { Scale = largest - largest };
+            return new GroupFactor { Exponent = largest - largest, Mantissa = 1 };
         }
 
-        Vector512<float> factor = Vector512.Create(LargestByte / largest);
+        uint bits = BitConverter.SingleToUInt32Bits(largest / LargestByte);
+        int exponent = (int)(bits >> MantissaWidth) - ExponentBias;
+        int mantissa = ScaleMantissas.IndexFor(BitConverter.UInt32BitsToSingle((bits & MantissaBits) | ((uint)ExponentBias << MantissaWidth)));
+        Vector512<float> factor = Vector512.Create(PowerOfTwo(-exponent) / ScaleMantissas.Value(mantissa));
         Vector512<int> first = Avx512F.ConvertToVector512Int32(a * factor);
         Vector512<int> second = Avx512F.ConvertToVector512Int32(b * factor);
         Vector512<int> third = Avx512F.ConvertToVector512Int32(c * factor);
@@ -155,8 +165,13 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
             Vector256.Create(Avx512F.ConvertToVector128SByte(third), Avx512F.ConvertToVector128SByte(fourth)));
         Avx512BW.Shuffle(integers, IntegerWeights.NF4Order).Store(target);
         int sum = Vector512.Sum(first + second + third + fourth);
-        float scale = largest / LargestByte / IntegerWeights.NF4Unit;
-        return new GroupFactor { Scale = scale, Start = -IntegerWeights.NF4Zero * sum * scale };
+        return new GroupFactor
+        {
+            Exponent = exponent,
+            Start = -IntegerWeights.NF4Zero * sum,
+            Mantissa = ScaleMantissas.ForWeights(mantissa),
+            ScaleOffset = ScaleMantissas.Offset(mantissa),
+        };
     }
 
     /// <summary>The bits without the sign: as integers they have the order of the sizes, infinity above all numbers and NaN above it.</summary>
@@ -172,6 +187,9 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
         quarter = Vector128.Max(quarter, Vector128.Shuffle(quarter, Vector128.Create(1, 0, 3, 2)));
         return BitConverter.Int32BitsToSingle(quarter.ToScalar());
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float PowerOfTwo(int exponent) => BitConverter.UInt32BitsToSingle((uint)(exponent + ExponentBias) << MantissaWidth);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool IsNormal(float largest) => largest >= Smallest && largest <= float.MaxValue;

@@ -30,21 +30,29 @@ internal readonly struct RowPointers
     }
 
     /// <summary>A place in a row.</summary>
-    public AssemblerMemoryOperand At(int row, int offset)
-    {
-        AssemblerRegister64 start = row < 3 ? _first : _fourth;
-        return (row % 3) switch
-        {
-            0 => __[start + offset],
-            1 => __[start + _stride + offset],
-            _ => __[start + (_stride * 2) + offset],
-        };
-    }
+    public AssemblerMemoryOperand At(int row, int offset) => At(__, row, offset);
+
+    /// <summary>The 32 bits of a place in a row.</summary>
+    public AssemblerMemoryOperand Double(int row, int offset) => At(__dword_ptr, row, offset);
+
+    /// <summary>The same, for every lane.</summary>
+    public AssemblerMemoryOperand ForLanes(int row, int offset) => At(__dword_bcst, row, offset);
 
     /// <summary>Moves on in every row.</summary>
     public void Advance(Assembler c, int bytes)
     {
         c.add(_first, bytes);
         c.add(_fourth, bytes);
+    }
+
+    private AssemblerMemoryOperand At(AssemblerMemoryOperandFactory size, int row, int offset)
+    {
+        AssemblerRegister64 start = row < 3 ? _first : _fourth;
+        return (row % 3) switch
+        {
+            0 => size[start + offset],
+            1 => size[start + _stride + offset],
+            _ => size[start + (_stride * 2) + offset],
+        };
     }
 }

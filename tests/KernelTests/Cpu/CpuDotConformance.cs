@@ -4,6 +4,7 @@ using InferenceServer.Cpu.Emitted;
 using InferenceServer.Tensors;
 using InferenceServer.TestKit.Conformance;
 using InferenceServer.TestKit.ReferenceMaths;
+using Xunit;
 
 namespace InferenceServer.KernelTests.Cpu;
 
@@ -21,27 +22,49 @@ public sealed class CpuMatMulWithDots : MatMulConformance
     {
         WeightFormat.BF16 when EmittedKernels.BFloat16Dots is not null && HasWideVectors =>
             Map(x, 32, Round),
-        WeightFormat.Int8 when HasIntegers => Map(x, 32, (group, target) => Quantise(group, 32639, target)),
-        WeightFormat.NF4 when HasIntegers => Map(x, 64, (group, target) => Quantise(group, 127, target)),
+        WeightFormat.Int8 when HasIntegers => Map(x, 32, (group, target) => Quantise(group, ScaleFor(group, 32639, [1, 2]), target)),
+        WeightFormat.NF4 when HasIntegers => Map(x, 64, (group, target) => Quantise(group, ScaleFor(group, 127, s_quarters), target)),
         _ => x,
     };
 
     /// <summary>NF4's values become integers; the largest of a block is 1 or -1 times its scale.</summary>
     protected override HostTensor Used(HostTensor kept, WeightFormat format) => format == WeightFormat.NF4 && HasIntegers
-        ? Map(kept, 64, (block, target) => Quantise(block, 112, target))
+        ? Map(kept, 64, (block, target) => Quantise(block, Largest(block) / 112, target))
         : kept;
 
-    /// <summary>NF4's bytes are unsigned; what that adds is taken out again with a rounding that is a part of the largest weight.</summary>
-    protected override HostTensor Sizes(HostTensor kept, WeightFormat format)
+    /// <summary>Exponents of scales are added by instructions of their own, which differ between few rows and many.</summary>
+    [Theory]
+    [InlineData(WeightFormat.Int8)]
+    [InlineData(WeightFormat.NF4)]
+    public void Rows_of_any_size_have_the_same_bits_alone_and_in_any_batch(WeightFormat format)
     {
-        HostTensor sizes = kept.Absolute();
-        if (format == WeightFormat.NF4)
+        const int Inputs = 200;
+        const int Outputs = 70;
+        const int Rows = 64;
+        HostTensor weight = HostTensor.Random(Outputs, Inputs, 11);
+        HostTensor x = HostTensor.Random(Rows, Inputs, 12);
+        for (int i = 0; i < x.Values.Length; i++)
         {
-            Array.Fill(sizes.Values, sizes.Values.Max());
+            // From 1e-37, subnormal once quantised, to 1e36; the elements of a row are within a few powers of ten of each other.
+            x.Values[i] *= MathF.Pow(10, (i / Inputs * 73f / Rows) - 37 + (i % 3));
         }
 
-        return sizes;
+        x.Values[(5 * Inputs) + 3] = float.NaN;
+        x.Values[(9 * Inputs) + 70] = float.PositiveInfinity;
+        x.Values.AsSpan(12 * Inputs, 100).Clear();
+        using IComputeBackend backend = CreateBackend(2);
+        using WeightMatrix matrix = Pack(backend, weight, format);
+
+        float[] all = Run(backend, x, Rows, Outputs, (input, output) => backend.MatMul(input, matrix, output));
+
+        foreach ((int first, int count) in Enumerable.Range(0, Rows).Select(row => (row, 1)).Concat([(0, 4), (7, 9), (20, 30)]))
+        {
+            float[] part = Run(backend, x.Slice(first, count), count, Outputs, (input, output) => backend.MatMul(input, matrix, output));
+            Closeness.AssertSameBits(all.AsSpan(first * Outputs, count * Outputs), part, $"rows {first} + {count}");
+        }
     }
+
+    private static readonly double[] s_quarters = [Math.Pow(2, 0.25), Math.Sqrt(2), Math.Pow(2, 0.75), 2];
 
     private static bool HasIntegers => EmittedKernels.IntegerDots is not null && HasWideVectors;
 
@@ -71,12 +94,21 @@ public sealed class CpuMatMulWithDots : MatMulConformance
         }
     }
 
-    private static void Quantise(ReadOnlySpan<float> x, float most, Span<float> target)
+    /// <summary>The least power of two times one of the mantissas with which the largest element has at most so many steps.</summary>
+    private static double ScaleFor(ReadOnlySpan<float> x, float most, double[] mantissas)
     {
-        float largest = Math.Abs(TensorPrimitives.MaxMagnitude(x));
+        float least = Largest(x) / most;
+        double power = Math.ScaleB(1, Math.ILogB(least));
+        return power * mantissas.First(mantissa => (float)mantissa * power >= least);
+    }
+
+    private static float Largest(ReadOnlySpan<float> x) => Math.Abs(TensorPrimitives.MaxMagnitude(x));
+
+    private static void Quantise(ReadOnlySpan<float> x, double scale, Span<float> target)
+    {
         for (int i = 0; i < x.Length; i++)
         {
-            target[i] = largest == 0 ? 0 : (float)Math.Round((double)(x[i] * (most / largest)), MidpointRounding.ToEven) * (largest / most);
+            target[i] = scale == 0 ? 0 : (float)(Math.Round(x[i] * (1 / scale), MidpointRounding.ToEven) * scale);
         }
     }
 
