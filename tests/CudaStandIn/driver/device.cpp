@@ -104,18 +104,20 @@ API int cuDevicePrimaryCtxRetain(void** context, int)
 API int cuDevicePrimaryCtxRelease_v2(int)
 {
     std::lock_guard lock(state().gate);
-    return --s_retained >= 0 ? Success : InvalidContext;
+    state().context += --s_retained == 0;
+    return s_retained >= 0 ? Success : InvalidContext;
 }
 
 API int cuCtxSetCurrent(void* context)
 {
-    context_is_current() = context == &s_context;
+    std::lock_guard lock(state().gate);
+    current_context() = context == &s_context ? state().context : 0;
     return context == nullptr || context == &s_context ? Success : InvalidContext;
 }
 
 API int cuCtxGetCurrent(void** context)
 {
-    *context = context_is_current() ? &s_context : nullptr;
+    *context = current_context() ? &s_context : nullptr;
     return Success;
 }
 

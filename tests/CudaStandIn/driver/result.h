@@ -18,6 +18,7 @@ enum Result : int
     IllegalAddress = 700,
     LaunchOutOfResources = 701,
     LaunchTimeout = 702,
+    ContextIsDestroyed = 709,
     AssertFailed = 710,
     LaunchFailed = 719,
     CaptureUnsupported = 900,

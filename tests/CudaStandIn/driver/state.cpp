@@ -27,9 +27,9 @@ State& state()
     return *one;
 }
 
-bool& context_is_current()
+int64_t& current_context()
 {
-    static thread_local bool current;
+    static thread_local int64_t current;
     return current;
 }
 
@@ -46,7 +46,12 @@ int entered()
         return s.sticky;
     }
 
-    return context_is_current() ? Success : failed(InvalidContext, "this thread has no current context (cuCtxSetCurrent)");
+    if (current_context() == 0)
+    {
+        return failed(InvalidContext, "this thread has no current context (cuCtxSetCurrent)");
+    }
+
+    return current_context() == s.context ? Success : failed(ContextIsDestroyed, "the context that this thread has is gone; another needs cuCtxSetCurrent again");
 }
 
 int injected(Call call)
@@ -86,6 +91,7 @@ const char* name_of(int code)
         case InvalidHandle: return "CUDA_ERROR_INVALID_HANDLE";
         case NotFound: return "CUDA_ERROR_NOT_FOUND";
         case NotReady: return "CUDA_ERROR_NOT_READY";
+        case ContextIsDestroyed: return "CUDA_ERROR_CONTEXT_IS_DESTROYED";
         case IllegalAddress: return "CUDA_ERROR_ILLEGAL_ADDRESS";
         case LaunchOutOfResources: return "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
         case LaunchTimeout: return "CUDA_ERROR_LAUNCH_TIMEOUT";

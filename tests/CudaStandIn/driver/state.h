@@ -63,6 +63,7 @@ struct State
     fibers::Schedule schedule = fibers::Schedule::LaneOrder;
     uint64_t initialBytes = DefaultMemoryBytes, totalBytes;
     int architecture = 90;
+    int64_t context = 1;            // counts up when its last user has let it go
 
     State();
 };
@@ -72,7 +73,9 @@ State& state();
 // The first lines of every call: the lock, what went wrong before, whether this thread has a context, and an injected failure.
 int entered();
 int injected(Call call);
-bool& context_is_current();
+
+// Which of the contexts that were made one after the other this thread has; 0 for none. What it was given ends with the context.
+int64_t& current_context();
 
 // Notes a failure of a call or of an operation that runs.
 int failed(int code, const std::string& detail);

@@ -128,6 +128,24 @@ public sealed unsafe class StreamTests
         Assert.Equal((201, 0), (without, with));
     }
 
+    [StandInFact]
+    public void A_context_ends_with_its_last_user_on_every_thread()
+    {
+        new SampleKernels("probes.cu", "probe_negate").Dispose();
+        CudaDevice? next = null;
+        Thread thread = new(() => CudaDevice.TryOpen(0, out next, out _));
+        thread.Start();
+        thread.Join();
+
+        using CudaDevice device = next!;
+        int before = CudaDriver.Allocate(out _, 4);
+        device.MakeCurrent();
+        int after = CudaDriver.Allocate(out ulong address, 4);
+        _ = CudaDriver.Free(address);
+
+        Assert.Equal((709, 0), (before, after));
+    }
+
     /// <summary>A copy on one stream, a kernel that reads its target on another.</summary>
     private static float CopiedThenNegated(StreamOrder order, ulong seed, bool withEvent)
     {
