@@ -1,6 +1,7 @@
 using InferenceServer.Cpu.KeyValues;
 using InferenceServer.Cpu.Steps;
 using InferenceServer.Cpu.Threading;
+using InferenceServer.Cpu.Training;
 
 namespace InferenceServer.Cpu.Kernels;
 
@@ -41,25 +42,30 @@ internal sealed unsafe class StoreKv : ParallelJob
         RowBlock rows = _step.RowBlocks[item];
         ReadOnlySpan<int> table = _step.Inputs.BlockTable;
         int headSize = cache.Shape.HeadSize;
-        for (int i = 0; i < rows.RowCount; i++)
+        int blockSize = cache.Shape.BlockSize;
+        int done = 0;
+        while (done < rows.RowCount)
         {
-            // Block numbers were checked against the cache; the slot is below the block size.
-            int position = rows.FirstPosition + i;
-            int block = table[rows.FirstBlock + (position / cache.Shape.BlockSize)];
-            int slot = position % cache.Shape.BlockSize;
-            float* k = _k.At(rows.FirstRow + i);
-            float* v = _v.At(rows.FirstRow + i);
+            // Rows that share a block. Block numbers were checked against the cache; the slot is below the block size.
+            int position = rows.FirstPosition + done;
+            int block = table[rows.FirstBlock + (position / blockSize)];
+            int slot = position % blockSize;
+            int count = Math.Min(rows.RowCount - done, blockSize - slot);
+            float* k = _k.At(rows.FirstRow + done);
+            float* v = _v.At(rows.FirstRow + done);
             for (int head = 0; head < cache.Shape.KvHeads; head++)
             {
-                float* keys = cache.Keys(_layer, block, head) + slot;
-                for (int d = 0; d < headSize; d++)
-                {
-                    keys[d * cache.KeyStride] = k[(head * headSize) + d];
-                }
-
+                // Together: a line of keys has one element of each, and a line that memory must bring is best written once.
+                TransposeBlock.Run(k + (head * headSize), _k.Stride, count, headSize, cache.Keys(_layer, block, head) + slot, cache.KeyStride);
                 float* values = cache.Values(_layer, block, head) + (slot * cache.ValueStride);
-                new ReadOnlySpan<float>(v + (head * headSize), headSize).CopyTo(new Span<float>(values, headSize));
+                for (int i = 0; i < count; i++)
+                {
+                    new ReadOnlySpan<float>(v + (i * _v.Stride) + (head * headSize), headSize)
+                        .CopyTo(new Span<float>(values + (i * cache.ValueStride), headSize));
+                }
             }
+
+            done += count;
         }
     }
 }
