@@ -19,6 +19,9 @@ public sealed partial class AdapterCache
     // Of _deviceUsed: device memory on its way to be freed.
     private long _deviceReleasing;
 
+    // Of _deviceUsed: outside of a memory that adapters share with others.
+    private long _deviceApart;
+
     // Of _deviceUsed: expected by loads under way.
     private long _deviceLoading;
     private int _activeLoads;
@@ -84,8 +87,9 @@ public sealed partial class AdapterCache
 
         lock (_lock)
         {
-            foreach ((CacheEntry entry, _, long bytes) in releases)
+            foreach ((CacheEntry entry, DeviceAdapter device, long bytes) in releases)
             {
+                _deviceApart -= Apart(device);
                 _deviceReleasing -= bytes;
                 _deviceUsed -= bytes;
                 entry.PendingReleases--;
@@ -107,6 +111,7 @@ public sealed partial class AdapterCache
 
         // A device may need more than was expected; idle adapters make up for it.
         EvictIdleDevice(DeviceLimit);
+        EvictIdleApart();
         EvictHost(_options.HostBudgetBytes);
         while (_queue.First?.Value is { } head)
         {
@@ -187,10 +192,10 @@ public sealed partial class AdapterCache
         long idle = 0;
         foreach (CacheEntry entry in _deviceLru)
         {
-            idle += entry is { IsPinned: false, Leases: 0 } ? entry.DeviceBytes : 0;
+            idle += entry is { IsPinned: false, Leases: 0 } ? entry.Device!.SharedByteCount : 0;
         }
 
-        double spread = (double)room.HeldBytes / Math.Max(1, _deviceUsed);
+        double spread = (double)room.HeldBytes / Math.Max(1, _deviceUsed - _deviceApart);
         if (idle == 0 || byteCount > Math.Min(idle * spread, room.HeldBytes - room.FloorBytes))
         {
             return false;
@@ -198,6 +203,32 @@ public sealed partial class AdapterCache
 
         EvictIdleDevice(_deviceUsed - _deviceReleasing - Math.Max(1, (long)(byteCount / spread)));
         return true;
+    }
+
+    private static long Apart(DeviceAdapter device) => device.ByteCount - device.SharedByteCount;
+
+    // Lock held. What adapters have outside of the shared memory (weights that replace the base's) has the device budget to itself.
+    private void EvictIdleApart()
+    {
+        if (_room is null || _deviceApart <= _options.DeviceBudgetBytes)
+        {
+            return;
+        }
+
+        long apart = _deviceLru.Sum(entry => Apart(entry.Device!));
+        LinkedListNode<CacheEntry>? node = _deviceLru.First;
+        while (node is not null && apart > _options.DeviceBudgetBytes)
+        {
+            LinkedListNode<CacheEntry>? next = node.Next;
+            if (node.Value is { IsPinned: false, Leases: 0 } idle && Apart(idle.Device!) > 0)
+            {
+                apart -= Apart(idle.Device!);
+                StartRelease(idle);
+                _totals = _totals with { DeviceEvictions = _totals.DeviceEvictions + 1 };
+            }
+
+            node = next;
+        }
     }
 
     // Lock held.
@@ -305,6 +336,7 @@ public sealed partial class AdapterCache
                 entry.DeviceBytes = device.ByteCount;
                 entry.Shortage = 0;
                 _deviceUsed += device.ByteCount;
+                _deviceApart += Apart(device);
                 if (entry.Drain is null)
                 {
                     _deviceLru.AddLast(entry.DeviceNode);

@@ -79,10 +79,10 @@ public sealed partial class AdapterCache : IDisposable
     }
 
     // Lock held.
-    private long MaxDevice => _room?.MaxBytes ?? _options.DeviceBudgetBytes;
+    private long MaxDevice => _room is null ? _options.DeviceBudgetBytes : _room.MaxBytes + _deviceApart;
 
     // Lock held.
-    private long DeviceLimit => _room?.LimitBytes ?? _options.DeviceBudgetBytes;
+    private long DeviceLimit => _room is null ? _options.DeviceBudgetBytes : _room.LimitBytes + _deviceApart;
 
     /// <summary>From here on adapters share their device memory with others, and the device budget is what they need not give to those.</summary>
     public void Share(IAdapterRoom room)

@@ -80,7 +80,7 @@ internal sealed unsafe class AdapterLoader : IDisposable
             Copy(plan, records, pages);
             Use.Add(parts);
             bool isPlain = format == WeightFormat.BF16 && parts.All(part => part is null or { Blocks: 0 });
-            return new CudaAdapter(weights.Label, byteCount, parts, pages.RunsOf(plan.RecordRequest)[0].Address, isPlain, pages);
+            return new CudaAdapter(weights.Label, byteCount, parts, pages.RunsOf(plan.RecordRequest)[0].Address, isPlain, pages, ReferenceEquals(pool, Pages) ? 0 : plan.ByteCount);
         }
         catch
         {

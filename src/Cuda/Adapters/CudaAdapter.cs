@@ -21,14 +21,18 @@ internal sealed class CudaAdapter : DeviceAdapter
     /// <param name="records">Address of as many <see cref="PartRecord"/>s.</param>
     /// <param name="isPlain">See <see cref="IsPlain"/>.</param>
     /// <param name="pages">All its memory but replaced weights; owned from here on.</param>
-    public CudaAdapter(string label, long byteCount, CudaPart?[] parts, ulong records, bool isPlain, PageSet pages)
+    /// <param name="sharedBytes">See <see cref="SharedByteCount"/>.</param>
+    public CudaAdapter(string label, long byteCount, CudaPart?[] parts, ulong records, bool isPlain, PageSet pages, long sharedBytes)
         : base(label, byteCount)
     {
         _parts = parts;
         _pages = pages;
         Records = records;
         IsPlain = isPlain;
+        SharedByteCount = sharedBytes;
     }
+
+    public override long SharedByteCount { get; }
 
     /// <summary>Device address of one <see cref="PartRecord"/> for each module.</summary>
     public ulong Records { get; }

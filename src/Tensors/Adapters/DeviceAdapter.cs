@@ -17,6 +17,9 @@ public abstract class DeviceAdapter : IDisposable
     /// <summary>Device bytes of all parts.</summary>
     public long ByteCount { get; }
 
+    /// <summary>Of these, bytes in a memory that adapters share with KV blocks.</summary>
+    public virtual long SharedByteCount => 0;
+
     /// <summary>Whether the adapter changes this module at all.</summary>
     public abstract bool Changes(int module);
 

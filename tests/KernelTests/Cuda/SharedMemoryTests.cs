@@ -293,7 +293,7 @@ public sealed class SharedMemoryTests : IDisposable
             _backend = backend;
             Cache = backend.CreateSharedKvCache(shape ?? s_shape, byteCount, out ChunkBudget chunks);
             Chunks = chunks;
-            Guard = new ChunkGuard(chunks, CudaKvCache.Of(Cache).Buffer.Address, _ => false);
+            Guard = new ChunkGuard(chunks, CudaKvCache.Of(Cache).Buffer.Address);
         }
 
         public KvCache Cache { get; }

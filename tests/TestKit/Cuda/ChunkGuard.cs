@@ -4,7 +4,7 @@ namespace InferenceServer.TestKit.Cuda;
 
 /// <summary>
 /// Makes every chunk of a shared memory that nobody has illegal to touch, and full of NaN for who takes it next: what uses a chunk without having it,
-/// or uses it late, fails.
+/// or uses it late, fails. On a device only the changes of hands are counted.
 /// </summary>
 public sealed class ChunkGuard : IDisposable
 {
@@ -12,20 +12,16 @@ public sealed class ChunkGuard : IDisposable
     private readonly ulong _address;
     private readonly bool[] _isForbidden;
 
-    /// <param name="chunks">Who has which chunk; nobody has any but those of KV blocks so far.</param>
+    /// <param name="chunks">Who has which chunk; nobody has any yet.</param>
     /// <param name="address">Where the memory begins; chunks are whole pages of 4096 bytes.</param>
-    /// <param name="isHeld">Whether somebody has a chunk already.</param>
-    public ChunkGuard(ChunkBudget chunks, ulong address, Func<int, bool> isHeld)
+    public ChunkGuard(ChunkBudget chunks, ulong address)
     {
         _chunks = chunks;
         _address = address;
         _isForbidden = new bool[chunks.ChunkCount];
         for (int chunk = 0; chunk < chunks.ChunkCount; chunk++)
         {
-            if (!isHeld(chunk))
-            {
-                Change(chunk, ChunkOwner.None);
-            }
+            Change(chunk, ChunkOwner.None);
         }
 
         chunks.OwnerChanged = Change;
@@ -41,22 +37,32 @@ public sealed class ChunkGuard : IDisposable
         {
             if (_isForbidden[chunk])
             {
-                StandIn.Allow(Place(chunk), _chunks.ChunkBytes);
+                Forbid(chunk, isForbidden: false);
             }
         }
     }
 
     private void Change(int chunk, ChunkOwner owner)
     {
-        _isForbidden[chunk] = owner == ChunkOwner.None;
-        if (owner == ChunkOwner.None)
+        if (!CudaHardware.IsAsked)
         {
-            StandIn.Forbid(Place(chunk), _chunks.ChunkBytes);
-            return;
+            Forbid(chunk, owner == ChunkOwner.None);
         }
 
-        StandIn.Allow(Place(chunk), _chunks.ChunkBytes);
-        Moves = owner == ChunkOwner.Adapters ? (Moves.Adapters + 1, Moves.KeyValues) : (Moves.Adapters, Moves.KeyValues + 1);
+        Moves = (Moves.Adapters + (owner == ChunkOwner.Adapters ? 1 : 0), Moves.KeyValues + (owner == ChunkOwner.KeyValues ? 1 : 0));
+    }
+
+    private void Forbid(int chunk, bool isForbidden)
+    {
+        _isForbidden[chunk] = isForbidden;
+        if (isForbidden)
+        {
+            StandIn.Forbid(Place(chunk), _chunks.ChunkBytes);
+        }
+        else
+        {
+            StandIn.Allow(Place(chunk), _chunks.ChunkBytes);
+        }
     }
 
     private ulong Place(int chunk) => _address + (ulong)(chunk * _chunks.ChunkBytes);

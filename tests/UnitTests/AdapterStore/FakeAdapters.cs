@@ -26,6 +26,12 @@ internal sealed class FakeAdapters : IAdapterSource
     /// <summary>Where the files of loaded adapters lie.</summary>
     public StoredBytesPool Memory { get; } = new();
 
+    /// <summary>Share of an adapter's bytes that lies in a memory shared with others; 0 for a device where nothing is shared.</summary>
+    public double SharedPart { get; set; }
+
+    /// <summary>Bytes of live adapters in that memory.</summary>
+    public long LiveSharedBytes { get; private set; }
+
     /// <summary>Called at the start of each load, on its thread.</summary>
     public Action<AdapterId>? OnLoad { get; set; }
 
@@ -82,13 +88,17 @@ internal sealed class FakeAdapters : IAdapterSource
             : base(weights.Label, weights.ByteCount + owner.ExtraDeviceBytes)
         {
             _owner = owner;
+            SharedByteCount = (long)(ByteCount * owner.SharedPart);
             lock (owner._lock)
             {
                 owner.LiveDeviceBytes += ByteCount;
+                owner.LiveSharedBytes += SharedByteCount;
             }
         }
 
         public bool IsDisposed { get; private set; }
+
+        public override long SharedByteCount { get; }
 
         public override bool Changes(int module) => true;
 
@@ -110,6 +120,7 @@ internal sealed class FakeAdapters : IAdapterSource
                 {
                     IsDisposed = true;
                     _owner.LiveDeviceBytes -= ByteCount;
+                    _owner.LiveSharedBytes -= SharedByteCount;
                 }
             }
         }

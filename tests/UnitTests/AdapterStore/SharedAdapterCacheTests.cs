@@ -180,6 +180,39 @@ public sealed class SharedAdapterCacheTests
     }
 
     [Fact]
+    public void What_lies_outside_of_the_shared_memory_is_not_counted_in_it_and_has_the_budget_to_itself()
+    {
+        Room room = new(_adapters, total: Size);
+        using AdapterCache cache = Create(room, budget: Size);
+        _adapters.SharedPart = 0.25;
+        Acquire(cache, "a").Dispose();
+
+        // Half of the shared memory is free, though "a" is as large as all of it.
+        Pin(cache, "a");
+        _adapters.SharedPart = 1;
+        _adapters.Add("small", 5);
+        Acquire(cache, "small").Dispose();
+        Assert.True(cache.TryAcquireResident(Id("a"), out AdapterLease kept));
+        kept.Dispose();
+
+        cache.Unpin(Id("a"));
+        Assert.True(cache.TryEvictIdle(1));
+        Assert.True(cache.TryEvictIdle(1));
+        Assert.Equal(0, _adapters.LiveDeviceBytes);
+
+        // Of three with three quarters apart, the budget holds one.
+        _adapters.SharedPart = 0.25;
+        foreach (string name in (string[])["b", "c", "d"])
+        {
+            Acquire(cache, name).Dispose();
+            _runner.RunAll();
+        }
+
+        Assert.Equal(Size, _adapters.LiveDeviceBytes);
+        Assert.True(cache.TryAcquireResident(Id("d"), out _));
+    }
+
+    [Fact]
     public void Nothing_is_evicted_for_others_where_nothing_is_shared()
     {
         _adapters.Add("a", 10);
@@ -285,14 +318,15 @@ public sealed class SharedAdapterCacheTests
         }
     }
 
-    private AdapterCache Create(Room room)
+    private AdapterCache Create(Room room, long budget = 1)
     {
         foreach (string name in (string[])["a", "b", "c", "d", "e", "idle", "leased", "bad", "other"])
         {
             _adapters.Add(name, 10);
         }
 
-        AdapterCache cache = _adapters.CreateCache(10_000, 1, _runner.Add);
+        _adapters.SharedPart = 1;
+        AdapterCache cache = _adapters.CreateCache(10_000, budget, _runner.Add);
         cache.Share(room);
         return cache;
     }
@@ -333,7 +367,7 @@ public sealed class SharedAdapterCacheTests
 
         public long LimitBytes => total - OthersBytes;
 
-        public long HeldBytes => adapters.LiveDeviceBytes;
+        public long HeldBytes => adapters.LiveSharedBytes;
 
         public long FloorBytes { get; set; }
 

@@ -31,7 +31,7 @@ internal sealed class SharedCudaBackend(CudaBackend inner) : HookedBackend(inner
     {
         KvCache cache = inner.CreateSharedKvCache(shape, byteCount, out chunks);
         Chunks = chunks;
-        Guard = new ChunkGuard(chunks, CudaKvCache.Of(cache).Buffer.Address, _ => false);
+        Guard = new ChunkGuard(chunks, CudaKvCache.Of(cache).Buffer.Address);
         return cache;
     }
 
