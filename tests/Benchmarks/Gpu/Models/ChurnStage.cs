@@ -24,7 +24,7 @@ internal static class ChurnStage
     {
         ModelDimensions shape = run.Options.TenantShape;
         await using GpuServer server = await GpuServer.StartAsync(
-            run, shape, (Streams + Arrivals) * (PromptTokens + StreamTokens + 32), "--adapter-device-memory", "4GiB");
+            run, shape, kvTokens: null, "--adapter-device-memory", "4GiB");
         server.AddAdapters(0, Streams + Arrivals, () => run.Has(0.4));
         List<(double Largest, double Usual, double First)> cold = [], resident = [];
         for (int round = -1; round < run.Options.Rounds && (round < 1 || run.Has(0.1)); round++)

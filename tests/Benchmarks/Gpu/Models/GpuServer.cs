@@ -53,18 +53,18 @@ internal sealed class GpuServer : IAsyncDisposable
     /// <summary>Writes the weights and starts.</summary>
     /// <param name="run">The stage; its folder takes the files, until the server is disposed of.</param>
     /// <param name="shape">The model.</param>
-    /// <param name="kvTokens">Tokens whose keys and values have room.</param>
+    /// <param name="kvTokens">Tokens whose keys and values have room; null for the server's own way, memory that they share with adapters.</param>
     /// <param name="more">Further options of the server's command line.</param>
-    public static async Task<GpuServer> StartAsync(StageRun run, ModelDimensions shape, int kvTokens, params IReadOnlyList<string> more)
+    public static async Task<GpuServer> StartAsync(StageRun run, ModelDimensions shape, int? kvTokens, params IReadOnlyList<string> more)
     {
         string folder = run.Folder(shape.Name);
         ModelFolder.Write(shape, Path.Combine(folder, "model"));
-        long kvBytes = shape.KvBytesPerToken(sizeof(float)) * kvTokens;
+        string[] memory = kvTokens is { } tokens ? ["--kv-memory", Text(shape.KvBytesPerToken(sizeof(float)) * tokens)] : [];
         InferenceServerHost host = InferenceServerHost.Build(
         [
             "--model", Path.Combine(folder, "model"), "--data", Path.Combine(folder, "data"), "--grpc", "http://127.0.0.1:0", "--http", ServerOptions.None,
             "--device", run.Options.Device, "--log-level", "warning", "--packed-cache", "off", "--training", "false", "--max-length", "8192",
-            "--max-batch-tokens", Text(StepTokens), "--max-running", Text(MaxRunning), "--kv-memory", Text(kvBytes),
+            "--max-batch-tokens", Text(StepTokens), "--max-running", Text(MaxRunning), .. memory,
             "--kernel-cache", Path.Combine(run.Options.Work, "kernels"), "--cuda-libraries", run.Options.CudaLibraries, .. more,
         ]);
         await host.StartAsync();

@@ -21,7 +21,7 @@ internal static class ManyAdaptersStage
     {
         ModelDimensions shape = run.Options.TenantShape;
         await using GpuServer server = await GpuServer.StartAsync(
-            run, shape, Concurrency * (PromptTokens + NewTokens + 32), "--adapter-device-memory", "48GiB", "--adapter-host-memory", "1GiB", "--keep-versions", "1");
+            run, shape, kvTokens: null, "--adapter-device-memory", "48GiB", "--adapter-host-memory", "1GiB", "--keep-versions", "1");
         int many = server.AddAdapters(0, run.Options.Adapters, () => run.Has(0.45));
         if (many <= Few)
         {

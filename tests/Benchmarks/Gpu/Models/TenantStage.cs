@@ -22,7 +22,7 @@ internal static class TenantStage
     {
         ModelDimensions shape = run.Options.TenantShape;
         await using GpuServer server = await GpuServer.StartAsync(
-            run, shape, Batch * (PromptTokens + NewTokens + 32), "--adapter-device-memory", "4GiB", "--merge-weights", "bf16");
+            run, shape, kvTokens: null, "--adapter-device-memory", "4GiB", "--merge-weights", "bf16");
         server.AddAdapters(0, Batch, () => run.Has(0.5));
         foreach (int number in Enumerable.Range(0, Batch))
         {
