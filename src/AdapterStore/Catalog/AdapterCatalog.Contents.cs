@@ -26,9 +26,14 @@ public sealed partial class AdapterCatalog
                 versions += checkedBytes > 0 ? 1 : 0;
                 bytes += checkedBytes;
             }
-            catch (Exception error) when (error is InvalidDataException or IOException)
+            catch (InvalidDataException)
             {
-                // Reported; the others are looked at too.
+                // Put aside and reported; the others are looked at too.
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            {
+                // No proof of damage: it stays where it is, and unchecked.
+                Report(new CatalogProblem(id.ToString(), $"could not be read to be checked: {error.Message}"));
             }
         }
 
@@ -94,9 +99,9 @@ public sealed partial class AdapterCatalog
         {
             CheckContents(id, cancellation);
         }
-        catch (Exception error) when (error is InvalidDataException or IOException)
+        catch (Exception error) when (error is InvalidDataException or IOException or UnauthorizedAccessException)
         {
-            // Put aside and reported.
+            // Put aside and reported, or not readable now.
         }
     }
 
@@ -106,7 +111,7 @@ public sealed partial class AdapterCatalog
         {
             return _unchecked.Check(id, cancellation);
         }
-        catch (Exception error) when (error is InvalidDataException or IOException)
+        catch (InvalidDataException error)
         {
             PutAside(id, error.Message);
             throw;
@@ -168,7 +173,7 @@ public sealed partial class AdapterCatalog
         {
             CheckContents(id, cancellation);
         }
-        catch (Exception error) when (error is InvalidDataException or IOException)
+        catch (InvalidDataException error)
         {
             throw Damaged(id, error);
         }

@@ -124,6 +124,29 @@ public sealed class AdapterCatalogDamageTests : IDisposable
     }
 
     [Fact]
+    public void An_adapter_that_cannot_be_read_for_a_while_is_not_put_aside()
+    {
+        AdapterRecord record;
+        using (AdapterCatalog catalog = Open())
+        {
+            record = Upload(catalog, "a", 1);
+        }
+
+        using AdapterCatalog again = Open();
+        using (new FileStream(_root[$"adapters/a/{record.Digest}/adapter_model.safetensors"], FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+        {
+            Assert.ThrowsAny<IOException>(() => again.Load(record.Id, CancellationToken.None));
+            Assert.Equal((0, 0L), again.VerifyContents(CancellationToken.None));
+            Assert.Contains("could not be read", Assert.Single(again.Problems).Reason, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(record.Id, again.Get("a").Id);
+        Assert.Equal(1, again.VerifyContents(CancellationToken.None).Versions);
+        _ = again.Load(record.Id, CancellationToken.None);
+        Assert.Empty(Directory.GetDirectories(_root["quarantine"]));
+    }
+
+    [Fact]
     public void The_same_files_again_take_the_place_of_damaged_ones()
     {
         AdapterRecord damaged;
