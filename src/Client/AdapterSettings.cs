@@ -20,6 +20,12 @@ public sealed record AdapterSettings
     /// <summary>Share of an adapter's input that is dropped while training.</summary>
     public double Dropout { get; init; }
 
+    /// <summary>Names of the adapters that a router weighs for each token, 2 to 64 that the server has.</summary>
+    public IReadOnlyList<string> Over { get; init; } = [];
+
+    /// <summary>How many of <see cref="Over"/> take part in a token, 2 or more; 0 for all.</summary>
+    public int TopK { get; init; }
+
     /// <summary>Targets as a person writes them: names with commas between, or a regular expression, which may hold commas too.</summary>
     public static IReadOnlyList<string> ParseTargets(string text)
     {

@@ -13,6 +13,8 @@ public sealed record TrainingMethod
 
     internal const string TargetsField = "target_modules";
 
+    internal const string RouterField = "router_config";
+
     private const string AlphaField = "lora_alpha";
     private const string FeedforwardField = "feedforward_modules";
 
@@ -24,6 +26,9 @@ public sealed record TrainingMethod
 
     /// <summary>Whether an adapter is trained; else every weight of the model.</summary>
     public bool TrainsAdapter => Config.Length > 0;
+
+    /// <summary>Whether it puts together adapters that the server has, <see cref="AdapterSettings.Over"/>, and trains how they are weighed.</summary>
+    public bool RoutesAdapters { get; init; }
 
     /// <summary>Rank when none is asked for; 0 where there is no rank.</summary>
     public int DefaultRank { get; init; }
@@ -87,7 +92,9 @@ public sealed record TrainingMethod
         Refuse(settings.Rank != 0 && RankShares.Count == 0, "rank");
         Refuse(settings.Alpha != 0 && !HasAlpha, "alpha");
         Refuse(settings.Dropout != 0 && DropoutField is null, "dropout");
-        Refuse(settings.Targets.Count > 0 && !TrainsAdapter, "target modules");
+        Refuse(settings.Targets.Count > 0 && (!TrainsAdapter || RoutesAdapters), "target modules");
+        Refuse(settings.Over.Count > 0 && !RoutesAdapters, "adapters to route over");
+        Refuse(settings.TopK != 0 && !RoutesAdapters, "top-k");
         if (NeedsSteps && steps <= 0)
         {
             throw new ArgumentException($"{Name} has a schedule over the run, so the number of steps must be given (not epochs)");
@@ -99,6 +106,11 @@ public sealed record TrainingMethod
         }
 
         JsonObject config = JsonNode.Parse(Config)!.AsObject();
+        if (RoutesAdapters)
+        {
+            SetRouter(config[RouterField]!.AsObject(), settings);
+        }
+
         int rank = settings.Rank == 0 ? DefaultRank : settings.Rank;
         foreach ((string field, double share) in RankShares)
         {
@@ -131,6 +143,27 @@ public sealed record TrainingMethod
     }
 
     private static int Share(double share, int whole) => (int)Math.Round(share * whole, MidpointRounding.AwayFromZero);
+
+    private void SetRouter(JsonObject router, AdapterSettings settings)
+    {
+        int count = settings.Over.Distinct(StringComparer.Ordinal).Count();
+        if (count < 2 || count != settings.Over.Count)
+        {
+            throw new ArgumentException(
+                $"{Name} weighs two adapters or more, each named once; given were {(count == 0 ? "none" : string.Join(", ", settings.Over))}");
+        }
+
+        if (settings.TopK != 0 && (settings.TopK < 2 || settings.TopK > count))
+        {
+            throw new ArgumentException($"top-k {settings.TopK} is not from 2 to {count}, the number of adapters");
+        }
+
+        router["adapters"] = ListOf(settings.Over);
+        if (settings.TopK != 0)
+        {
+            router["top_k"] = settings.TopK;
+        }
+    }
 
     private static void SetTargets(JsonObject config, IReadOnlyList<string> targets)
     {

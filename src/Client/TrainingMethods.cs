@@ -127,6 +127,14 @@ public static class TrainingMethods
         },
         new TrainingMethod
         {
+            Name = "router",
+            Summary = "adapters that the server has, and gates that weigh them for each token",
+            Config = """{"peft_type": "ROUTED_LORA", "router_config": {"bias": true} }""",
+            RoutesAdapters = true,
+            RateFactor = 10,
+        },
+        new TrainingMethod
+        {
             Name = "full",
             Summary = "every weight of the model",
             RateFactor = 0.1,

@@ -106,20 +106,22 @@ internal static class CompareCommand
     {
         if (text == "all")
         {
-            return [.. TrainingMethods.All];
+            return [.. All()];
         }
 
         List<TrainingMethod> methods = [];
         foreach (string name in text.Split(',', StringSplitOptions.TrimEntries))
         {
-            methods.Add(TrainingMethods.TryGet(name, out TrainingMethod? method)
+            methods.Add(TrainingMethods.TryGet(name, out TrainingMethod? method) && !method.RoutesAdapters
                 ? method
-                : throw new UsageException(
-                    $"--methods '{name}' is none of {string.Join(", ", TrainingMethods.All.Select(each => each.Name))}"));
+                : throw new UsageException($"--methods '{name}' is none of {string.Join(", ", All().Select(each => each.Name))}"));
         }
 
         return methods;
     }
+
+    // A router's adapters have learnt the task before it.
+    private static IEnumerable<TrainingMethod> All() => TrainingMethods.All.Where(method => !method.RoutesAdapters);
 
     private static T[] List<T>(string option, string? text, T[] otherwise)
         where T : struct, INumber<T>

@@ -21,6 +21,11 @@ internal sealed class MethodOptions
     private readonly Option<string?> _targets =
         new("--targets") { Description = "Module names with commas between, a regular expression, or all-linear (default)." };
 
+    private readonly Option<string?> _over =
+        new("--over") { Description = "router: names of the server's adapters that it weighs, with commas between." };
+
+    private readonly Option<int?> _topK = new("--top-k") { Description = "router: how many of them take part in a token; default all." };
+
     private readonly Option<string?> _baseWeights = RunOptions.OneOf(
         "--base-weights", "How the base is kept for this job; default as it is served.", "f32", "bf16", "int8", "nf4");
 
@@ -29,7 +34,7 @@ internal sealed class MethodOptions
 
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_method, _config, _rank, _alpha, _dropout, _targets, _baseWeights, _rate, _ratio])
+        foreach (Option option in (Option[])[_method, _config, _rank, _alpha, _dropout, _targets, _over, _topK, _baseWeights, _rate, _ratio])
         {
             command.Add(option);
         }
@@ -49,19 +54,21 @@ internal sealed class MethodOptions
             Alpha = parsed.GetValue(_alpha) ?? 0,
             Dropout = parsed.GetValue(_dropout) ?? 0,
             Targets = parsed.GetValue(_targets) is { } targets ? AdapterSettings.ParseTargets(targets) : [],
+            Over = parsed.GetValue(_over)?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? [],
+            TopK = parsed.GetValue(_topK) ?? 0,
         };
         string? name = parsed.GetValue(_method);
         if (parsed.GetValue(_config) is { } file)
         {
             Require(name is null, "--config and --method both say what to train; give one of them");
-            Require(IsDefault(settings), "--rank, --alpha, --dropout and --targets are fields of --config's file");
+            Require(IsDefault(settings), "--rank, --alpha, --dropout, --targets, --over and --top-k are fields of --config's file");
             spec.AdapterConfig = File.ReadAllText(file.FullName);
             return;
         }
 
         if (name is null && spec.AdapterConfig.Length > 0)
         {
-            Require(IsDefault(settings), "--rank, --alpha, --dropout and --targets are in the spec's adapter_config");
+            Require(IsDefault(settings), "--rank, --alpha, --dropout, --targets, --over and --top-k are in the spec's adapter_config");
             return;
         }
 
@@ -77,7 +84,8 @@ internal sealed class MethodOptions
     }
 
     private static bool IsDefault(AdapterSettings settings) =>
-        settings.Rank == 0 && settings.Alpha == 0 && settings.Dropout == 0 && settings.Targets.Count == 0;
+        settings.Rank == 0 && settings.Alpha == 0 && settings.Dropout == 0 && settings.Targets.Count == 0
+        && settings.Over.Count == 0 && settings.TopK == 0;
 
     private static void Require(bool condition, string message)
     {

@@ -9,8 +9,6 @@ namespace InferenceServer.IntegrationTests.Training;
 [Trait("Category", "Training")]
 public sealed class RouterJobTests(TrainingBase tiny) : IClassFixture<TrainingBase>
 {
-    private const string Router = """{"peft_type": "ROUTED_LORA", "router_config": {"adapters": ["left", "right"], "bias": true} }""";
-
     [Fact]
     public async Task A_router_over_published_adapters_is_trained_published_and_served()
     {
@@ -63,7 +61,8 @@ public sealed class RouterJobTests(TrainingBase tiny) : IClassFixture<TrainingBa
     private static TrainingSpec Spec(string name, int steps = 20)
     {
         TrainingSpec spec = JobSpecs.Plain(name, steps);
-        spec.AdapterConfig = Router;
+        TrainingMethods.TryGet("router", out TrainingMethod? router);
+        router!.ApplyTo(spec, new AdapterSettings { Over = ["left", "right"] });
         return spec;
     }
 

@@ -15,7 +15,7 @@ public sealed class TrainingMethodTests
     private const int Steps = 100;
 
     public static TheoryData<string> AdapterMethods =>
-        [.. TrainingMethods.All.Where(method => method.TrainsAdapter).Select(method => method.Name)];
+        [.. TrainingMethods.All.Where(method => method.TrainsAdapter && !method.RoutesAdapters).Select(method => method.Name)];
 
     [Theory]
     [MemberData(nameof(AdapterMethods))]
@@ -68,6 +68,17 @@ public sealed class TrainingMethodTests
     }
 
     [Fact]
+    public void A_router_weighs_the_adapters_that_it_is_given()
+    {
+        AdapterRecipe all = Parse(Get("router").CreateSpec("a", new AdapterSettings { Over = ["fr", "code"] }));
+        AdapterRecipe two = Parse(Get("router").CreateSpec("a", new AdapterSettings { Over = ["fr", "code", "law"], TopK = 2 }));
+
+        Assert.Equal(["fr", "code"], all.RoutedAdapters);
+        Assert.Equal(["fr", "code", "law"], two.RoutedAdapters);
+        Assert.Contains("\"top_k\":2", Get("router").CreateSpec("a", new AdapterSettings { Over = ["fr", "code"], TopK = 2 }).AdapterConfig, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void AdaLoRAs_budget_follows_rank_and_steps()
     {
         AdaLoraSchedule schedule = Parse(Get("adalora").CreateSpec("a", new AdapterSettings { Rank = 16 }, steps: 250)).AdaLora!;
@@ -116,6 +127,15 @@ public sealed class TrainingMethodTests
         Refused("vera has no alpha", "vera", new AdapterSettings { Alpha = 4 });
         Refused("dora has no dropout", "dora", new AdapterSettings { Dropout = 0.1 });
         Refused("full has no target modules", "full", new AdapterSettings { Targets = ["q_proj"] });
+        Refused("lora has no adapters to route over", "lora", new AdapterSettings { Over = ["fr", "code"] });
+        Refused("lora has no top-k", "lora", new AdapterSettings { TopK = 2 });
+        Refused("router has no rank", "router", new AdapterSettings { Over = ["fr", "code"], Rank = 8 });
+        Refused("router has no target modules", "router", new AdapterSettings { Over = ["fr", "code"], Targets = ["q_proj"] });
+        Refused("router weighs two adapters or more, each named once; given were none", "router", null);
+        Refused("router weighs two adapters or more, each named once; given were fr", "router", new AdapterSettings { Over = ["fr"] });
+        Refused("router weighs two adapters or more, each named once; given were fr, code, fr", "router", new AdapterSettings { Over = ["fr", "code", "fr"] });
+        Refused("top-k 1 is not from 2 to 2", "router", new AdapterSettings { Over = ["fr", "code"], TopK = 1 });
+        Refused("top-k 3 is not from 2 to 2", "router", new AdapterSettings { Over = ["fr", "code"], TopK = 3 });
         Refused("adalora has a schedule over the run", "adalora", null);
         Refused("delta-lora has a schedule over the run", "delta-lora", null);
 
