@@ -30,12 +30,16 @@ public sealed partial class AdapterCatalog : IAdapterSource, IDisposable
 
     private readonly ConcurrentDictionary<AdapterUpload, bool> _uploads = [];
     private readonly ConcurrentQueue<CatalogProblem> _problems = [];
+    private readonly Dictionary<string, Exception> _unread = new(StringComparer.Ordinal);
 
     // Orders the changes of the disk, which wait for it. Readers take the present table without a lock.
     private readonly Lock _changeLock = new();
     private volatile ImmutableDictionary<string, NameState> _names = ImmutableDictionary.Create<string, NameState>(StringComparer.Ordinal);
 
-    /// <summary>Opens the catalog: cleans up after a crash, verifies every record, puts damaged ones aside.</summary>
+    /// <summary>
+    /// Opens the catalog: cleans up after a crash, verifies every record, puts damaged ones aside. A name that cannot be read for another reason
+    /// stays as it is, unknown to readers and closed to uploads until the next start.
+    /// </summary>
     /// <param name="options">Where, and how many versions.</param>
     /// <param name="model">The base model that adapters must fit.</param>
     /// <param name="time">The clock of the records.</param>
@@ -58,7 +62,7 @@ public sealed partial class AdapterCatalog : IAdapterSource, IDisposable
         _unchecked = new UncheckedContents(_disk);
         try
         {
-            _disk.Recover(Report, Found);
+            _disk.Recover(Report, Found, Unread);
         }
         catch
         {
@@ -112,6 +116,13 @@ public sealed partial class AdapterCatalog : IAdapterSource, IDisposable
     public AdapterUpload BeginUpload(string name, UploadMode mode = UploadMode.None)
     {
         AdapterName.Check(name);
+        if (_unread.TryGetValue(name, out Exception? reason))
+        {
+            // A list written now would forget the versions that could not be read.
+            throw new AdapterStorageException(
+                name, "storing", new IOException($"what is stored under its name could not be read at the server's start: {reason.Message}", reason));
+        }
+
         if (mode.HasFlag(UploadMode.MustBeNew) && Versions(name).Count > 0)
         {
             throw new AdapterExistsException(name);
@@ -314,6 +325,12 @@ public sealed partial class AdapterCatalog : IAdapterSource, IDisposable
     {
         _problems.Enqueue(problem);
         ProblemFound?.Invoke(problem);
+    }
+
+    private void Unread(string name, Exception error)
+    {
+        _unread.Add(name, error);
+        Report(new CatalogProblem(name, $"could not be read; left as it is, and not served until the next start: {error.Message}"));
     }
 
     private void Found(string name, VersionList list, IReadOnlyDictionary<string, AdapterRecord> records)

@@ -30,6 +30,8 @@ internal sealed class CatalogDisk : IDisposable
 
     public delegate void NameFound(string name, VersionList list, IReadOnlyDictionary<string, AdapterRecord> records);
 
+    public delegate void NameUnread(string name, Exception error);
+
     public StoreFiles Files { get; }
 
     public string VersionFolder(AdapterId id) => Path.Combine(_adapters, id.Name, id.Digest);
@@ -144,8 +146,11 @@ internal sealed class CatalogDisk : IDisposable
         }
     }
 
-    /// <summary>Cleans up after a crash, verifies everything and hands out what is sound.</summary>
-    public void Recover(Action<CatalogProblem> report, NameFound found)
+    /// <summary>
+    /// Cleans up after a crash, verifies everything and hands out what is sound. A name of which something can be neither read nor called
+    /// damaged (no permission, no answer from a network disk) stays as it is.
+    /// </summary>
+    public void Recover(Action<CatalogProblem> report, NameFound found, NameUnread unread)
     {
         Files.CreateDirectory(_adapters);
         Files.CreateDirectory(_quarantine);
@@ -164,7 +169,7 @@ internal sealed class CatalogDisk : IDisposable
                 continue;
             }
 
-            RecoverName(name, folder, report, found);
+            RecoverName(name, folder, report, found, unread);
         }
     }
 
@@ -184,18 +189,28 @@ internal sealed class CatalogDisk : IDisposable
 
     public void Dispose() => _guard.Dispose();
 
-    private void RecoverName(string name, string folder, Action<CatalogProblem> report, NameFound found)
+    private void RecoverName(string name, string folder, Action<CatalogProblem> report, NameFound found, NameUnread unread)
     {
         VersionList list;
+        Dictionary<string, AdapterRecord> records = new(StringComparer.Ordinal);
+        Dictionary<string, string> damage = new(StringComparer.Ordinal);
         try
         {
-            list = SealedJson.Read<VersionList>(Path.Combine(folder, ListFileName));
-            if (list.Versions.Any(digest => !AdapterDigest.IsValid(digest)) || (list.Current is { } digest && !list.Versions.Contains(digest)))
+            list = ReadList(folder);
+            foreach (string digest in list.Versions)
             {
-                throw new InvalidDataException($"{ListFileName} names no sound versions");
+                AdapterId id = new(name, digest);
+                try
+                {
+                    records.Add(digest, ReadVersion(id));
+                }
+                catch (Exception error) when (IsDamage(error))
+                {
+                    damage.Add(digest, error.Message);
+                }
             }
         }
-        catch (InvalidDataException error)
+        catch (Exception error) when (IsDamage(error))
         {
             if (Directory.GetFileSystemEntries(folder).Length == 0)
             {
@@ -208,25 +223,17 @@ internal sealed class CatalogDisk : IDisposable
             PutAside(folder, name, error.Message, report);
             return;
         }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // Nothing was changed so far: all of it is there when it can be read again.
+            unread(name, error);
+            return;
+        }
 
-        Dictionary<string, AdapterRecord> records = new(StringComparer.Ordinal);
-        foreach (string digest in list.Versions)
+        foreach ((string digest, string reason) in damage)
         {
             AdapterId id = new(name, digest);
-            try
-            {
-                AdapterRecord record = StoredVersion.Read(VersionFolder(id), id);
-                if (_options.VerifyContents == ContentCheck.BeforeServing)
-                {
-                    StoredVersion.CheckContents(VersionFolder(id), record, CancellationToken.None);
-                }
-
-                records.Add(digest, record);
-            }
-            catch (Exception error) when (error is InvalidDataException or IOException)
-            {
-                PutAside(VersionFolder(id), id.ToString(), error.Message, report);
-            }
+            PutAside(VersionFolder(id), id.ToString(), reason, report);
         }
 
         if (records.Count < list.Versions.Count)
@@ -245,6 +252,29 @@ internal sealed class CatalogDisk : IDisposable
 
         found(name, list, records);
     }
+
+    private static VersionList ReadList(string folder)
+    {
+        VersionList list = SealedJson.Read<VersionList>(Path.Combine(folder, ListFileName));
+        return list.Versions.All(digest => AdapterDigest.IsValid(digest)) && (list.Current is not { } current || list.Versions.Contains(current))
+            ? list
+            : throw new InvalidDataException($"{ListFileName} names no sound versions");
+    }
+
+    private AdapterRecord ReadVersion(AdapterId id)
+    {
+        string folder = VersionFolder(id);
+        AdapterRecord record = StoredVersion.Read(folder, id);
+        if (_options.VerifyContents == ContentCheck.BeforeServing)
+        {
+            StoredVersion.CheckContents(folder, record, CancellationToken.None);
+        }
+
+        return record;
+    }
+
+    private static bool IsDamage(Exception error) =>
+        error is InvalidDataException or FileNotFoundException or DirectoryNotFoundException or EndOfStreamException;
 
     private string TrashFolder() => Path.Combine(_staging, Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture));
 }

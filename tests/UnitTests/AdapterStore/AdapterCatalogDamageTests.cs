@@ -1,3 +1,4 @@
+using System.Globalization;
 using InferenceServer.AdapterStore;
 using InferenceServer.AdapterStore.Catalog;
 using Xunit;
@@ -144,6 +145,46 @@ public sealed class AdapterCatalogDamageTests : IDisposable
         Assert.Equal(1, again.VerifyContents(CancellationToken.None).Versions);
         _ = again.Load(record.Id, CancellationToken.None);
         Assert.Empty(Directory.GetDirectories(_root["quarantine"]));
+    }
+
+    [Theory]
+    [InlineData("catalog.json")]
+    [InlineData("{0}/record.json")]
+    [InlineData("{0}/adapter_model.safetensors")]
+    public void A_name_that_cannot_be_read_at_a_start_stays_as_it_is_for_the_next(string file)
+    {
+        AdapterRecord older;
+        AdapterRecord record;
+        AdapterRecord damaged;
+        AdapterRecord other;
+        using (AdapterCatalog catalog = Open())
+        {
+            older = Upload(catalog, "a", 1);
+            damaged = Upload(catalog, "a", 2);
+            record = Upload(catalog, "a", 3);
+            other = Upload(catalog, "b", 4);
+        }
+
+        Flip(_root[$"adapters/a/{damaged.Digest}/record.json"], 100);
+        string path = _root["adapters/a/" + string.Format(CultureInfo.InvariantCulture, file, record.Digest)];
+        using (new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None))
+        {
+            using AdapterCatalog without = Open();
+
+            CatalogProblem problem = Assert.Single(without.Problems);
+            Assert.Equal("a", problem.Subject);
+            Assert.Contains("could not be read", problem.Reason, StringComparison.Ordinal);
+            Assert.False(without.TryGet("a", out _));
+            Assert.Equal(other.Id, without.Get("b").Id);
+            AdapterStorageException refused = Assert.Throws<AdapterStorageException>(() => Upload(without, "a", 5));
+            Assert.Contains("could not be read at the server's start", refused.Message, StringComparison.Ordinal);
+            Assert.Empty(Directory.GetDirectories(_root["quarantine"]));
+        }
+
+        using AdapterCatalog again = Open();
+        Assert.Equal(record.Id, again.Get("a").Id);
+        Assert.Equal([older.Id, record.Id], again.Versions("a").Select(version => version.Id));
+        Assert.Single(Directory.GetDirectories(_root["quarantine"]));
     }
 
     [Fact]
