@@ -19,13 +19,17 @@ public sealed class NvrtcTests
 
     public static TheoryData<string> Files => [.. KernelSources.Kernels.Keys];
 
-    [NvrtcTheory(isNewer: false)]
+    [NvrtcTheory(NvrtcRelease.System)]
     [MemberData(nameof(Files))]
     public void A_kernel_file_compiles_without_spills(string file) => Compile(RealNvrtc.OfSystem, file);
 
-    [NvrtcTheory(isNewer: true)]
+    [NvrtcTheory(NvrtcRelease.Trixie)]
     [MemberData(nameof(Files))]
     public void A_newer_compiler_compiles_a_kernel_file_without_spills(string file) => Compile(RealNvrtc.OfTrixie, file);
+
+    [NvrtcTheory(NvrtcRelease.Cuda13)]
+    [MemberData(nameof(Files))]
+    public void CUDA_13s_compiler_compiles_a_kernel_file_without_spills(string file) => Compile(RealNvrtc.OfCuda13, file);
 
     private void Compile(RealNvrtc compiler, string file)
     {

@@ -6,6 +6,6 @@ namespace InferenceServer.KernelTests.Cuda.Nvrtc;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class NvrtcTheoryAttribute : TheoryAttribute
 {
-    /// <param name="isNewer">Whether it is the newer of the two.</param>
-    public NvrtcTheoryAttribute(bool isNewer) => Skip = (isNewer ? RealNvrtc.OfTrixie : RealNvrtc.OfSystem).WhyMissing;
+    /// <param name="release">The compiler that it needs.</param>
+    public NvrtcTheoryAttribute(NvrtcRelease release) => Skip = RealNvrtc.Of(release).WhyMissing;
 }

@@ -28,6 +28,9 @@ internal sealed unsafe class RealNvrtc
     /// <summary>That of Debian's trixie: CUDA 12.4, which compiles to other instructions than 11.</summary>
     public static RealNvrtc OfTrixie { get; } = new(Fetched("nvrtc-trixie"), ".ci/fetch-nvrtc tests/KernelTests/obj/nvrtc-trixie trixie");
 
+    /// <summary>CUDA 13's, as Ubuntu 26.04 has it.</summary>
+    public static RealNvrtc OfCuda13 { get; } = new(Fetched("nvrtc-13"), ".ci/fetch-nvrtc tests/KernelTests/obj/nvrtc-13 cuda-13");
+
     /// <summary>Why there is none; null where there is.</summary>
     public string? WhyMissing { get; }
 
@@ -41,6 +44,13 @@ internal sealed unsafe class RealNvrtc
             return $"{major}.{minor}";
         }
     }
+
+    public static RealNvrtc Of(NvrtcRelease release) => release switch
+    {
+        NvrtcRelease.System => OfSystem,
+        NvrtcRelease.Trixie => OfTrixie,
+        _ => OfCuda13,
+    };
 
     /// <summary>Compiles a kernel file of the backend with its own options.</summary>
     /// <param name="file">Name of the file.</param>
