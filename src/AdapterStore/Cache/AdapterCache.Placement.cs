@@ -1,9 +1,8 @@
-using InferenceServer.Tensors;
 using InferenceServer.Tensors.Adapters;
 
 namespace InferenceServer.AdapterStore.Cache;
 
-/// <content>Who gets room, who makes it, and the background work. Everything called with the lock held says so.</content>
+/// <content>Who gets room, in which order, and the background work. Everything called with the lock held says so.</content>
 public sealed partial class AdapterCache
 {
     // Guarded by _lock.
@@ -186,68 +185,6 @@ public sealed partial class AdapterCache
     // Lock held.
     private void TellRoom() => _room?.Want(_deviceLoading + (_queue.First?.Value is { } head ? Needed(head) : 0));
 
-    // Lock held. Bytes of the memory, in which adapters' pages leave holes, and adapters' own bytes are not the same: one share stands for the other.
-    private bool EvictIdleFor(long byteCount, IAdapterRoom room)
-    {
-        long idle = 0;
-        foreach (CacheEntry entry in _deviceLru)
-        {
-            idle += entry is { IsPinned: false, Leases: 0 } ? entry.Device!.SharedByteCount : 0;
-        }
-
-        double spread = (double)room.HeldBytes / Math.Max(1, _deviceUsed - _deviceApart);
-        if (idle == 0 || byteCount > Math.Min(idle * spread, room.HeldBytes - room.FloorBytes))
-        {
-            return false;
-        }
-
-        EvictIdleDevice(_deviceUsed - _deviceReleasing - Math.Max(1, (long)(byteCount / spread)));
-        return true;
-    }
-
-    private static long Apart(DeviceAdapter device) => device.ByteCount - device.SharedByteCount;
-
-    // Lock held. What adapters have outside of the shared memory (weights that replace the base's) has the device budget to itself.
-    private void EvictIdleApart()
-    {
-        if (_room is null || _deviceApart <= _options.DeviceBudgetBytes)
-        {
-            return;
-        }
-
-        long apart = _deviceLru.Sum(entry => Apart(entry.Device!));
-        LinkedListNode<CacheEntry>? node = _deviceLru.First;
-        while (node is not null && apart > _options.DeviceBudgetBytes)
-        {
-            LinkedListNode<CacheEntry>? next = node.Next;
-            if (node.Value is { IsPinned: false, Leases: 0 } idle && Apart(idle.Device!) > 0)
-            {
-                apart -= Apart(idle.Device!);
-                StartRelease(idle);
-                _totals = _totals with { DeviceEvictions = _totals.DeviceEvictions + 1 };
-            }
-
-            node = next;
-        }
-    }
-
-    // Lock held.
-    private void EvictIdleDevice(long goal)
-    {
-        LinkedListNode<CacheEntry>? node = _deviceLru.First;
-        while (node is not null && _deviceUsed - _deviceReleasing > goal)
-        {
-            LinkedListNode<CacheEntry>? next = node.Next;
-            if (node.Value is { IsPinned: false, Leases: 0 } idle)
-            {
-                StartRelease(idle);
-                _totals = _totals with { DeviceEvictions = _totals.DeviceEvictions + 1 };
-            }
-
-            node = next;
-        }
-    }
-
     // Lock held.
     private bool HasHostRoom(CacheEntry head)
     {
@@ -263,230 +200,6 @@ public sealed partial class AdapterCache
         }
 
         return _hostUsed + head.HostBytes <= budget;
-    }
-
-    // Lock held. Adapters that a background thread is copying from stay.
-    private void EvictHost(long goal)
-    {
-        LinkedListNode<CacheEntry>? node = _hostLru.First;
-        while (node is not null && _hostUsed > goal)
-        {
-            LinkedListNode<CacheEntry>? next = node.Next;
-            if (node.Value is { IsLoading: false } idle)
-            {
-                FreeHost(idle);
-                _totals = _totals with { HostEvictions = _totals.HostEvictions + 1 };
-                Settle(idle);
-            }
-
-            node = next;
-        }
-    }
-
-    private void Load(CacheEntry entry)
-    {
-        long started = _time.GetTimestamp();
-        AdapterWeights? weights = null;
-        DeviceAdapter? device = null;
-        Exception? failure = null;
-        bool isFromDisk;
-        lock (_lock)
-        {
-            weights = entry.Host;
-            isFromDisk = weights is null;
-        }
-
-        try
-        {
-            weights ??= _source.LoadForDevice(entry.Id, _shutdown.Token);
-            device = _createDeviceAdapter(weights);
-        }
-        catch (Exception error)
-        {
-            // Whatever it is belongs to those who wait for this adapter, not to this thread.
-            failure = error;
-        }
-
-        _metrics.RecordLoad(_time.GetElapsedTime(started), isFromDisk, failure is null);
-        lock (_lock)
-        {
-            _activeLoads--;
-            _deviceLoading -= entry.DeviceBytes;
-            entry.IsLoading = false;
-            if (_isDisposed)
-            {
-                device?.Dispose();
-                weights?.Release();
-                return;
-            }
-
-            if (isFromDisk)
-            {
-                _hostUsed -= entry.HostBytes;
-                if (weights is not null)
-                {
-                    KeepHost(entry, weights);
-                }
-            }
-
-            _deviceUsed -= entry.DeviceBytes;
-            if (device is not null)
-            {
-                entry.Device = device;
-                entry.DeviceBytes = device.ByteCount;
-                entry.Shortage = 0;
-                _deviceUsed += device.ByteCount;
-                _deviceApart += Apart(device);
-                if (entry.Drain is null)
-                {
-                    _deviceLru.AddLast(entry.DeviceNode);
-                }
-
-                GrantWaiters(entry);
-            }
-            else if (failure is DeviceMemoryException { IsShared: true } && _room is not null)
-            {
-                // The room was taken by another, or is in pieces: more of it has to come free.
-                entry.Shortage += Math.Max(entry.DeviceBytes / 8, _room.ChunkBytes);
-                entry.IsQueued = true;
-                _queue.AddFirst(entry);
-            }
-            else
-            {
-                _totals = _totals with { FailedLoads = _totals.FailedLoads + 1 };
-                FailWaiters(entry, failure!);
-            }
-
-            Settle(entry);
-            SchedulePump();
-        }
-    }
-
-    // Lock held.
-    private void KeepHost(CacheEntry entry, AdapterWeights weights)
-    {
-        entry.Host = weights;
-        entry.HostBytes = weights.ByteCount;
-        _hostUsed += weights.ByteCount;
-        _hostLru.AddLast(entry.HostNode);
-    }
-
-    // Lock held. The pump gives the memory back, which may take the system a while.
-    private void FreeHost(CacheEntry entry)
-    {
-        _freedHosts.Add(entry.Host!);
-        entry.Host = null;
-        _hostUsed -= entry.HostBytes;
-        _hostLru.Remove(entry.HostNode);
-    }
-
-    // Lock held. The pump disposes; until then the bytes count as used.
-    private void StartRelease(CacheEntry entry)
-    {
-        _releases.Add((entry, entry.Device!, entry.DeviceBytes));
-        entry.PendingReleases++;
-        _deviceReleasing += entry.DeviceBytes;
-        entry.Device = null;
-        if (entry.DeviceNode.List is not null)
-        {
-            _deviceLru.Remove(entry.DeviceNode);
-        }
-    }
-
-    // Lock held.
-    private void BeginDrain(CacheEntry entry)
-    {
-        entry.Drain = new TaskCompletionSource<UnloadResult>(TaskCreationOptions.RunContinuationsAsynchronously);
-        entry.Freed = default;
-        entry.IsPinned = false;
-        entry.IsRetiring = false;
-        _draining.Add(entry);
-        if (entry.DeviceNode.List is not null)
-        {
-            // Out of the eviction order: it goes by itself. Those who queue for it while it retires are served now, because what they
-            // wait for could otherwise wait for the room that it holds.
-            _deviceLru.Remove(entry.DeviceNode);
-            GrantWaiters(entry);
-        }
-
-        ContinueDrain(entry);
-    }
-
-    // Lock held. Frees what nobody needs any more; called again when a lease, a load or a release ends.
-    private void ContinueDrain(CacheEntry entry)
-    {
-        if (entry.IsLoading || entry.Waiters.Count > 0 || entry.Leases > 0)
-        {
-            return;
-        }
-
-        if (entry.IsQueued)
-        {
-            Dequeue(entry);
-        }
-
-        if (entry.Host is not null)
-        {
-            entry.Freed = entry.Freed with { HostBytes = entry.Freed.HostBytes + entry.HostBytes };
-            FreeHost(entry);
-            SchedulePump();
-        }
-
-        if (entry.Device is not null)
-        {
-            StartRelease(entry);
-            SchedulePump();
-        }
-        else if (entry.PendingReleases == 0 && _draining.Remove(entry))
-        {
-            entry.Drain!.TrySetResult(entry.Freed);
-        }
-    }
-
-    // Lock held.
-    private void GrantWaiters(CacheEntry entry)
-    {
-        foreach (LeaseWaiter waiter in entry.Waiters)
-        {
-            waiter.IsDone = true;
-            waiter.Registration.Unregister();
-            waiter.Completion.TrySetResult(Lease(entry));
-        }
-
-        entry.Waiters.Clear();
-    }
-
-    // Lock held.
-    private static void FailWaiters(CacheEntry entry, Exception error)
-    {
-        foreach (LeaseWaiter waiter in entry.Waiters)
-        {
-            waiter.IsDone = true;
-            waiter.Registration.Unregister();
-            waiter.Completion.TrySetException(error);
-        }
-
-        entry.Waiters.Clear();
-    }
-
-    // Lock held.
-    private void Dequeue(CacheEntry entry)
-    {
-        entry.IsQueued = false;
-        _queue.Remove(entry);
-    }
-
-    // Lock held. Goes on with an unload, or forgets an adapter that is on disk only again and that nobody asks for.
-    private void Settle(CacheEntry entry)
-    {
-        if (entry.Drain is not null)
-        {
-            ContinueDrain(entry);
-        }
-        else if (entry is { Host: null, Device: null, IsQueued: false, IsLoading: false, PendingReleases: 0, Waiters.Count: 0 })
-        {
-            _entries.Remove(entry.Id);
-        }
     }
 
     // Of a message.
@@ -505,12 +218,9 @@ public sealed partial class AdapterCache
     }
 
     // Lock held.
-    private static void MoveToEnd(LinkedList<CacheEntry> list, LinkedListNode<CacheEntry> node)
+    private void Dequeue(CacheEntry entry)
     {
-        if (ReferenceEquals(node.List, list) && !ReferenceEquals(list.Last, node))
-        {
-            list.Remove(node);
-            list.AddLast(node);
-        }
+        entry.IsQueued = false;
+        _queue.Remove(entry);
     }
 }

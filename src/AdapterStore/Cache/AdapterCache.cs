@@ -10,7 +10,8 @@ namespace InferenceServer.AdapterStore.Cache;
 /// </summary>
 /// <remarks>
 /// When the device is full of leased adapters, the least recently used ones retire for the head of the queue: they take no new leases,
-/// go when theirs are returned, and whoever asks for them meanwhile queues behind. Every decision is in AdapterCache.Placement.cs.
+/// go when theirs are returned, and whoever asks for them meanwhile queues behind. Who gets room is decided in
+/// AdapterCache.Placement.cs, who makes it in AdapterCache.Eviction.cs.
 /// </remarks>
 public sealed partial class AdapterCache : IDisposable
 {
