@@ -9,6 +9,9 @@ internal static class ProcessorInstructions
 {
     private const int FeatureLeaf = 7;
 
+    private const int TileLeaf = 0x1d;
+    private const int MultiplierLeaf = 0x1e;
+
     /// <summary>AMX-BF16, AMX-TILE, AMX-INT8.</summary>
     private const int AmxFeatures = (1 << 22) | (1 << 24) | (1 << 25);
 
@@ -24,8 +27,8 @@ internal static class ProcessorInstructions
     /// </summary>
     public static bool HasIntegerDots => CanEmit && Avx512Vbmi.IsSupported && (s_features.Ecx & (1 << 11)) != 0;
 
-    /// <summary>AMX: products of tiles of bf16 and of bytes. The system must still grant them.</summary>
-    public static bool HasTiles => CanEmit && (s_features.Edx & AmxFeatures) == AmxFeatures;
+    /// <summary>AMX: products of tiles of bf16 and of bytes, of the sizes that the kernels use. The system must still grant them.</summary>
+    public static bool HasTiles => CanEmit && (s_features.Edx & AmxFeatures) == AmxFeatures && HasTileSizes;
 
     /// <summary>
     /// Whether vdpbf16ps is worth its rounding of x: on AMD's Zen 4 and 5 it runs as often as a multiply-add; on Intel's Sapphire Rapids it
@@ -46,6 +49,25 @@ internal static class ProcessorInstructions
     // .NET says so only if the operating system keeps the wide registers too.
     private static bool CanEmit =>
         Avx512BW.IsSupported && OperatingSystem.IsLinux() && RuntimeInformation.ProcessArchitecture == Architecture.X64;
+
+    /// <summary>Eight tiles of 16 rows of 64 bytes in palette 1, and products as deep and wide as these.</summary>
+    private static bool HasTileSizes
+    {
+        get
+        {
+            if (X86Base.CpuId(0, 0).Eax < MultiplierLeaf)
+            {
+                return false;
+            }
+
+            (int palettes, _, _, _) = X86Base.CpuId(TileLeaf, 0);
+            (_, int tiles, int rows, _) = X86Base.CpuId(TileLeaf, 1);
+            (_, int multiplier, _, _) = X86Base.CpuId(MultiplierLeaf, 0);
+            return palettes >= 1
+                && tiles >>> 16 >= 8 && (tiles & 0xffff) >= 64 && (rows & 0xffff) >= 16
+                && (multiplier & 0xff) >= 16 && ((multiplier >> 8) & 0xffff) >= 64;
+        }
+    }
 
     private static (int Ebx, int Ecx, int Edx) Features(int subleaf)
     {

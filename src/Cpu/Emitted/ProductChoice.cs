@@ -10,13 +10,17 @@ internal sealed record ProductChoice(ITileKernels? Tiles, nint[]? BFloat16Dots, 
 {
     private const int EmittedBits = 512;
 
+    /// <summary>Why the processor's tiles are not taken; null where they are, and where there are none or others were asked for.</summary>
+    public string? TileAbsence { get; init; }
+
     /// <summary>Nothing emitted.</summary>
     public static ProductChoice None { get; } = new(null, null, null);
 
     /// <summary>What is printed at start.</summary>
     public string Description =>
         $"products: bf16 by {(Tiles is not null ? "AMX tiles" : BFloat16Dots is not null ? "vdpbf16ps" : "multiply-adds")}"
-        + $", int8 by {Integers("vpdpwssd")}, nf4 by {Integers("vpdpbusd")}, f32 by multiply-adds";
+        + $", int8 by {Integers("vpdpwssd")}, nf4 by {Integers("vpdpbusd")}, f32 by multiply-adds"
+        + (TileAbsence is null ? "" : $" (no AMX tiles: {TileAbsence})");
 
     /// <summary>Whether products with such weights keep no more of x than bf16 does: int8 meets 16-bit integers, NF4 8-bit ones.</summary>
     public bool RoundsInputs(WeightFormat weights) => weights switch
@@ -41,14 +45,17 @@ internal sealed record ProductChoice(ITileKernels? Tiles, nint[]? BFloat16Dots, 
         {
             CpuProducts.Auto when vectorBits < EmittedBits => None,
             CpuProducts.Auto => new ProductChoice(
-                TileKernels.Own,
+                TileSupport.Own.Kernels,
                 ProcessorInstructions.HasFastBFloat16Dots ? EmittedKernels.BFloat16Dots : null,
-                EmittedKernels.IntegerDots),
+                EmittedKernels.IntegerDots)
+            {
+                TileAbsence = TileSupport.Own.Absence,
+            },
             CpuProducts.Vectors => None,
             CpuProducts.Dots => new ProductChoice(
                 null, EmittedKernels.BFloat16Dots ?? throw Lacks(wanted, "AVX512_BF16"), EmittedKernels.IntegerDots ?? throw Lacks(wanted, "AVX512_VNNI")),
             CpuProducts.Tiles => new ProductChoice(
-                TileKernels.Own ?? throw Lacks(wanted, "AMX_BF16"), null, EmittedKernels.IntegerDots ?? throw Lacks(wanted, "AVX512_VNNI")),
+                TileSupport.Own.Kernels ?? throw Lacks(wanted, TileSupport.Own.Absence is { } absence ? $"AMX_BF16 ({absence})" : "AMX_BF16"), null, EmittedKernels.IntegerDots ?? throw Lacks(wanted, "AVX512_VNNI")),
             _ => throw new ArgumentException($"Products {wanted} is not Auto, Vectors, Dots or Tiles"),
         };
     }

@@ -6,8 +6,6 @@ namespace InferenceServer.Cpu.Emitted;
 /// <summary>The processor's own tiles.</summary>
 internal sealed unsafe class TileKernels : ITileKernels
 {
-    private static readonly Lazy<TileKernels?> s_own = new(Create);
-
     private readonly EmittedCode _code;
     private readonly byte* _configuration;
 
@@ -22,13 +20,20 @@ internal sealed unsafe class TileKernels : ITileKernels
         IntegerTileCode.WriteConfiguration(new Span<byte>(_configuration + Bytes, Bytes));
     }
 
-    /// <summary>Those of this machine; null where it has none, the system does not grant them, or they do not compute what they should.</summary>
-    public static TileKernels? Own => s_own.Value;
+    /// <summary>Assembles them; null where the system does not let new code run.</summary>
+    public static TileKernels? Create()
+    {
+        EmittedCode? code = EmittedCode.Assemble(
+        [
+            TileKernelCode.Configure(), TileKernelCode.Release(), TileKernelCode.Narrow(), TileKernelCode.Square(),
+            IntegerTileCode.Int8(), IntegerTileCode.NF4(),
+        ]);
+        return code is null ? null : new TileKernels(code);
+    }
 
-    public void Begin() => ((delegate* unmanaged<byte*, void>)_code.Entries[0])(_configuration);
+    public void Begin() => Configure(_configuration);
 
-    public void BeginIntegers() =>
-        ((delegate* unmanaged<byte*, void>)_code.Entries[0])(_configuration + TileKernelCode.ConfigurationBytes);
+    public void BeginIntegers() => Configure(_configuration + TileKernelCode.ConfigurationBytes);
 
     public void End() => ((delegate* unmanaged<void>)_code.Entries[1])();
 
@@ -40,19 +45,9 @@ internal sealed unsafe class TileKernels : ITileKernels
 
     public void NF4(DotArguments* arguments) => EmittedKernels.Run(_code.Entries[5], arguments);
 
-    private static TileKernels? Create()
+    private void Configure(byte* shapes)
     {
-        if (!ProcessorInstructions.HasTiles || !LinuxTiles.Request())
-        {
-            return null;
-        }
-
-        EmittedCode? code = EmittedCode.Assemble(
-        [
-            TileKernelCode.Configure(), TileKernelCode.Release(), TileKernelCode.Narrow(), TileKernelCode.Square(),
-            IntegerTileCode.Int8(), IntegerTileCode.NF4(),
-        ]);
-        TileKernels? kernels = code is null ? null : new TileKernels(code);
-        return kernels is not null && TileCheck.Passes(kernels) && IntegerTileCheck.Passes(kernels) ? kernels : null;
+        LinuxSignalStack.Enlarge();
+        ((delegate* unmanaged<byte*, void>)_code.Entries[0])(shapes);
     }
 }

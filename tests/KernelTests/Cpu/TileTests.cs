@@ -1,5 +1,8 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using InferenceServer.Cpu;
 using InferenceServer.Cpu.Emitted;
+using InferenceServer.Cpu.Memory.Interop;
 using InferenceServer.KernelTests.Cpu.Emulation;
 using InferenceServer.Tensors;
 using InferenceServer.TestKit.ReferenceMaths;
@@ -27,6 +30,115 @@ public sealed unsafe class TileTests
         Assert.False(IntegerTileCheck.Passes(new ChangedTiles(arguments => arguments->Blocks = 1)));
         Assert.False(IntegerTileCheck.Passes(new ChangedTiles(arguments => arguments->XStride -= 32)));
     }
+
+    [Fact]
+    public void Subnormals_count_as_zeros()
+    {
+        const float Smallest = 1.1754944e-38f;
+        const int Columns = 64;
+        const int Bytes = 32 * Columns * sizeof(float);
+        byte* memory = (byte*)NativeMemory.AlignedAlloc(2 * Bytes, KernelParts.VectorBytes);
+        try
+        {
+            new Span<byte>(memory, 2 * Bytes).Clear();
+            ushort* x = (ushort*)memory;
+            float* c = (float*)(memory + Bytes);
+            DotArguments arguments = new()
+            {
+                X = memory,
+                XStride = KernelParts.VectorBytes,
+                B0 = memory + (Bytes / 2),
+                C = c,
+                CStride = Columns * sizeof(float),
+                Blocks = 1,
+                Resume = 1,
+            };
+            ushort* w = (ushort*)arguments.B0;
+
+            // First row: a subnormal input, a product that becomes one, and one of normal size; of a result that is subnormal nothing is left.
+            x[0] = BFloat16.FromSingle(Smallest / 4);
+            x[2] = BFloat16.FromSingle(Smallest);
+            (w[0], w[2], w[32], w[34]) = (BFloat16.FromSingle(1024), 0, BFloat16.FromSingle(0.5f), BFloat16.FromSingle(2));
+            (c[0], c[1], c[2]) = (Smallest / 2, 0, Smallest / 2);
+            InterpretedTiles kernels = new();
+            kernels.Begin();
+
+            kernels.Square(&arguments);
+
+            kernels.End();
+            Assert.Equal(0, c[0]);
+            Assert.Equal(2 * Smallest, c[1]);
+            Assert.Equal(0, c[2]);
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
+        }
+    }
+
+    [Fact]
+    public void A_machine_without_usable_tiles_goes_on_without_them_and_says_why()
+    {
+        static int Fail() => throw new InvalidOperationException("asked too early");
+        static ITileKernels Break() => throw new InvalidOperationException("assembled too early");
+
+        Assert.Equal(new TileSupport(null, null), TileSupport.Find(processorHasThem: false, Fail, Break));
+        Assert.Equal(new TileSupport(null, "the system refuses them, errno 22"), TileSupport.Find(processorHasThem: true, () => 22, Break));
+        Assert.Equal(new TileSupport(null, "the system does not let new code run"), TileSupport.Find(processorHasThem: true, () => 0, () => null));
+        Assert.Equal(
+            new TileSupport(null, "they failed their check"),
+            TileSupport.Find(processorHasThem: true, () => 0, () => new ChangedTiles(arguments => arguments->Resume = 0)));
+        InterpretedTiles kernels = new();
+        Assert.Equal(new TileSupport(kernels, null), TileSupport.Find(processorHasThem: true, () => 0, () => kernels));
+        Assert.EndsWith(
+            "f32 by multiply-adds (no AMX tiles: they failed their check)",
+            new ProductChoice(null, null, null) { TileAbsence = "they failed their check" }.Description);
+    }
+
+    [Fact]
+    public void A_thread_with_tiles_has_room_for_its_signals()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return;
+        }
+
+        nint before = 0;
+        nint after = 0;
+        int caught = 0;
+        for (int round = 0; round < 2; round++)
+        {
+            Thread thread = new(() =>
+            {
+                before = LinuxSignalStack.CurrentBytes();
+                LinuxSignalStack.Enlarge();
+                LinuxSignalStack.Enlarge();
+                after = LinuxSignalStack.CurrentBytes();
+                try
+                {
+                    _ = Length(null!);
+                }
+                catch (NullReferenceException)
+                {
+                    // Comes as a signal, on that stack.
+                    caught++;
+                }
+            });
+            thread.Start();
+            thread.Join();
+            Assert.True(before < after, $"{before} bytes before, {after} after");
+            Assert.Equal(LinuxSignalStack.Bytes, after);
+
+            // The stack of the first thread is given back, the second has its own.
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+
+        Assert.Equal(2, caught);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static int Length(int[] values) => values.Length;
 
     [Fact]
     public void The_configuration_has_eight_tiles_of_16_rows_of_64_bytes()
@@ -123,7 +235,7 @@ public sealed unsafe class TileTests
     [Fact]
     public void The_processor_gives_the_bits_of_the_interpreter()
     {
-        if (TileKernels.Own is null)
+        if (TileSupport.Own.Kernels is null)
         {
             // Said by the option, too: a machine without tiles does not pretend to have them.
             Assert.Contains("AMX", Assert.Throws<ArgumentException>(() => new CpuBackend(new CpuOptions { Products = CpuProducts.Tiles })).Message);

@@ -119,7 +119,7 @@ internal sealed unsafe class TileInterpreter
         }
     }
 
-    /// <summary>Per output two chains over the pairs, their sum, then the result: each step rounded to f32.</summary>
+    /// <summary>Per output two chains over the pairs, their sum, then the result: each step rounded to f32, subnormals taken and given as zeros.</summary>
     private void MultiplyBFloat16(in Instruction instruction)
     {
         CheckShapes(instruction);
@@ -133,11 +133,12 @@ internal sealed unsafe class TileInterpreter
                 {
                     (float x0, float x1) = Pair(At<float>(instruction.Op1Register, row, pair));
                     (float w0, float w1) = Pair(At<float>(instruction.Op2Register, pair, column));
-                    first = MathF.FusedMultiplyAdd(x0, w0, first);
-                    second = MathF.FusedMultiplyAdd(x1, w1, second);
+                    first = Normal(MathF.FusedMultiplyAdd(x0, w0, first));
+                    second = Normal(MathF.FusedMultiplyAdd(x1, w1, second));
                 }
 
-                At<float>(instruction.Op0Register, row, column) += first + second;
+                ref float sum = ref At<float>(instruction.Op0Register, row, column);
+                sum = Normal(Normal(sum) + Normal(first + second));
             }
         }
     }
@@ -179,8 +180,10 @@ internal sealed unsafe class TileInterpreter
     private static (float First, float Second) Pair(float bits)
     {
         uint pair = BitConverter.SingleToUInt32Bits(bits);
-        return (BFloat16.ToSingle((ushort)pair), BFloat16.ToSingle((ushort)(pair >> 16)));
+        return (Normal(BFloat16.ToSingle((ushort)pair)), Normal(BFloat16.ToSingle((ushort)(pair >> 16))));
     }
+
+    private static float Normal(float value) => float.IsSubnormal(value) ? MathF.CopySign(0, value) : value;
 
     private void Move(in Instruction instruction, Register tile, bool load)
     {
