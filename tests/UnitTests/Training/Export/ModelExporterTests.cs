@@ -3,7 +3,6 @@ using InferenceServer.Cpu.Training;
 using InferenceServer.Models.Checkpoints;
 using InferenceServer.Tensors;
 using InferenceServer.TestKit;
-using InferenceServer.TestKit.Golden;
 using InferenceServer.Training;
 using InferenceServer.Training.Export;
 using InferenceServer.UnitTests.AdapterStore;
