@@ -18,6 +18,9 @@ internal static unsafe class AttentionValues<TSimd, TVector>
     /// <summary>Places beyond the last block that the list must have.</summary>
     public const int Ahead = 2;
 
+    /// <summary>Queries that share a load of values.</summary>
+    public const int MostQueries = 4;
+
     private const int Vectors = 4;
 
     /// <param name="queries">Queries n.</param>
@@ -36,12 +39,12 @@ internal static unsafe class AttentionValues<TSimd, TVector>
         while (queries > 0)
         {
             int at = 0;
-            int taken = TSimd.MaxRows >= 8 && queries >= 4 ? 4 : queries >= 2 ? 2 : 1;
+            int taken = TSimd.MaxRows >= 8 && queries >= MostQueries ? MostQueries : queries >= 2 ? 2 : 1;
             for (; at <= valueStride - (Vectors * TSimd.Count); at += Vectors * TSimd.Count)
             {
                 switch (taken)
                 {
-                    case 4:
+                    case MostQueries:
                         Queries4(weights, weightStride, blocks, blockSize, slot, count, valueStride, at, sums + at, sumStride);
                         break;
                     case 2:

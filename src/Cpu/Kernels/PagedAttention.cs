@@ -12,11 +12,11 @@ namespace InferenceServer.Cpu.Kernels;
 /// </summary>
 /// <remarks>
 /// Keys are taken in chunks of <see cref="ChunkKeys"/> absolute positions. A chunk gives each query its largest score m, the sum l of
-/// e^(score - m) and the sum of values weighted by the same; two chunks are joined by rescaling both to the larger m (Milakov and
+/// 2^(score - m) and the sum of values weighted by the same, with scores in units of ln 2; two chunks are joined by rescaling both to the larger m (Milakov and
 /// Gimelshein, "Online normalizer calculation for softmax", 2018). Which keys a chunk holds depends on positions only, and inside it
 /// every sum runs in key order, so a row's result is the same whichever rows, blocks, chunks of prefill or threads it is computed with.
-/// The rows of a row block and the query heads of a kv head share the reading of keys and values. When a step has fewer row blocks and
-/// heads than would keep the threads busy, the chunks of each become work items of their own, and are joined afterwards in order.
+/// Some rows of a sequence and the query heads of a kv head share the reading of keys and values. When a step has fewer such items
+/// than would keep the threads busy, the chunks of each become work items of their own, and are joined afterwards in order.
 /// </remarks>
 internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisposable
     where TSimd : struct, ISimd<TVector>
@@ -26,16 +26,23 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
     private const int ChunkKeys = 256;
     private const long SerialLimit = 1 << 15;
 
+    /// <summary>Items below which some workers might wait for others.</summary>
+    private const int ItemsPerWorker = 4;
+    private const int ValueTile = AttentionValues<TSimd, TVector>.MostQueries;
+    private const float Ln2 = 0.693147181f;
+
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _scratch;
     private readonly StepState _step;
     private readonly WorkerScratch _partials = new(1);
+    private readonly AttentionItems _items = new();
     private CpuKvCache? _cache;
     private AttentionParameters? _parameters;
     private Rows _q;
     private Rows _y;
     private int _layer;
     private int _groupSize;
+    private int _tileRows;
     private int _splitChunks;
     private bool _joining;
     private float* _partialMemory;
@@ -56,26 +63,30 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         _layer = layer;
         _parameters = parameters;
         _groupSize = parameters.Heads / parameters.KvHeads;
+        _tileRows = RowsOfTile(_groupSize);
+        _items.Fill(_step.Inputs.Sequences, parameters.KvHeads, _groupSize, ItemsPerWorker * _pool.WorkerCount);
 
         long work = 0;
         int chunks = 0;
-        foreach (RowBlock rows in _step.RowBlocks)
+        int mostRows = 0;
+        foreach (RowBlock rows in _items.Spans)
         {
             int visible = LastKey(rows, rows.RowCount - 1) - FirstKey(rows, 0) + 1;
             work += (long)visible * rows.RowCount * parameters.Heads * parameters.HeadSize;
             chunks = Math.Max(chunks, (LastKey(rows, rows.RowCount - 1) / ChunkKeys) - (FirstKey(rows, 0) / ChunkKeys) + 1);
+            mostRows = Math.Max(mostRows, rows.RowCount);
         }
 
-        int items = _step.RowBlocks.Length * parameters.KvHeads;
+        int items = _items.Count;
         bool parallel = work >= SerialLimit;
-        _splitChunks = parallel && _pool.WorkerCount > 1 && items < 4 * _pool.WorkerCount && chunks > 1 ? chunks : 0;
+        _splitChunks = parallel && _pool.WorkerCount > 1 && items < ItemsPerWorker * _pool.WorkerCount && chunks > 1 ? chunks : 0;
         if (_splitChunks == 0)
         {
             _pool.Run(this, items, parallel);
         }
         else
         {
-            int queries = StepState.RowsPerBlock * _groupSize;
+            int queries = mostRows * _groupSize;
             _partialFloats = (long)queries * (cache.ValueStride + 2);
             _partialMemory = _partials.Get(0, _partialFloats * items * _splitChunks);
             _joining = false;
@@ -92,10 +103,10 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
     public override void Execute(int item, int worker)
     {
         int unit = _splitChunks > 0 && !_joining ? item / _splitChunks : item;
-        int head = unit % _cache!.Shape.KvHeads;
-        RowBlock rows = RowsOf(unit);
+        int head = _items.Head(unit);
+        RowBlock rows = _items.Rows(unit);
         int queries = rows.RowCount * _groupSize;
-        long floats = AttentionWork.FloatCount(queries, _cache.Shape.HeadSize, _cache.ValueStride, _cache.KeyStride, ChunkKeys);
+        long floats = AttentionWork.FloatCount(queries, _cache!.Shape.HeadSize, _cache.ValueStride, _cache.KeyStride, ChunkKeys);
         AttentionWork work = new(
             _scratch.Get(worker, floats), queries, _cache.Shape.HeadSize, _cache.ValueStride, _cache.KeyStride, ChunkKeys);
 
@@ -104,10 +115,10 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         if (_splitChunks == 0)
         {
             CopyQueries(rows, head, work);
-            Begin(work, queries);
-            for (int chunk = firstChunk; chunk <= lastChunk; chunk++)
+            ComputeChunk(unit, rows, head, firstChunk, work, work.Maxima, work.Sums, work.Values);
+            for (int chunk = firstChunk + 1; chunk <= lastChunk; chunk++)
             {
-                ComputeChunk(unit, rows, head, chunk, work);
+                ComputeChunk(unit, rows, head, chunk, work, work.ChunkMaxima, work.ChunkSums, work.ChunkValues);
                 JoinChunk(work, queries, work.ChunkMaxima, work.ChunkSums, work.ChunkValues, work.ValueStride);
             }
 
@@ -119,7 +130,7 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
             if (chunk <= lastChunk)
             {
                 CopyQueries(rows, head, work);
-                ComputeChunk(unit, rows, head, chunk, work);
+                ComputeChunk(unit, rows, head, chunk, work, work.ChunkMaxima, work.ChunkSums, work.ChunkValues);
                 SavePartial(item, queries, work);
             }
         }
@@ -143,8 +154,17 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         new Span<float>(work.Values, queries * work.ValueStride).Clear();
     }
 
-    // Later rows of a prefill see more keys: the longest items go first, so that no thread is left with one at the end.
-    private RowBlock RowsOf(int unit) => _step.RowBlocks[_step.RowBlocks.Length - 1 - (unit / _cache!.Shape.KvHeads)];
+    /// <summary>The least rows whose queries fill tiles of sums.</summary>
+    private static int RowsOfTile(int groupSize)
+    {
+        int rows = 1;
+        while (rows * groupSize % ValueTile != 0)
+        {
+            rows *= 2;
+        }
+
+        return rows;
+    }
 
     private int FirstKey(RowBlock rows, int row) =>
         _parameters!.Window > 0 ? Math.Max(0, rows.FirstPosition + row - _parameters.Window + 1) : 0;
@@ -161,7 +181,7 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         }
     }
 
-    private void ComputeChunk(int unit, RowBlock rows, int head, int chunk, AttentionWork work)
+    private void ComputeChunk(int unit, RowBlock rows, int head, int chunk, AttentionWork work, float* maxima, float* sums, float* values)
     {
         int start = chunk * ChunkKeys;
         int from = Math.Max(start, FirstKey(rows, 0));
@@ -176,14 +196,17 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
             for (int query = row * _groupSize; query < (row + 1) * _groupSize; query++)
             {
                 float* scores = work.Scores + (query * work.ScoreStride) + work.ScorePadding;
-                (work.ChunkMaxima[query], work.ChunkSums[query]) = first <= last
+                (maxima[query], sums[query]) = first <= last
                     ? ChunkSoftmax<TSimd, TVector>.Apply(scores, first, last, _parameters!.Scale, _parameters.SoftCap)
                     : (float.NegativeInfinity, 0f);
             }
         }
 
-        new Span<float>(work.ChunkValues, rows.RowCount * _groupSize * work.ValueStride).Clear();
-        SumValues(rows, start, from, blocks, work);
+        new Span<float>(values, rows.RowCount * _groupSize * work.ValueStride).Clear();
+        for (int row = 0; row < rows.RowCount; row += _tileRows)
+        {
+            SumValues(rows, row, Math.Min(_tileRows, rows.RowCount - row), start, from, blocks, work, values);
+        }
     }
 
     /// <summary>Values of the blocks with the keys from..to, then what will be read after them.</summary>
@@ -215,16 +238,15 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
     /// <summary>The blocks that the item after those of the other workers begins with, and its head; nothing while chunks are items.</summary>
     private ReadOnlySpan<int> NextItem(int unit, scoped ref int head)
     {
-        int kvHeads = _cache!.Shape.KvHeads;
         int next = unit + _pool.WorkerCount;
-        if (_splitChunks > 0 || next >= _step.RowBlocks.Length * kvHeads)
+        if (_splitChunks > 0 || next >= _items.Count)
         {
             return [];
         }
 
-        head = next % kvHeads;
-        RowBlock rows = RowsOf(next);
-        int first = FirstKey(rows, 0) / ChunkKeys * ChunkKeys / _cache.Shape.BlockSize;
+        head = _items.Head(next);
+        RowBlock rows = _items.Rows(next);
+        int first = FirstKey(rows, 0) / ChunkKeys * ChunkKeys / _cache!.Shape.BlockSize;
         int last = LastKey(rows, rows.RowCount - 1) / _cache.Shape.BlockSize;
         return _step.Inputs.BlockTable[(rows.FirstBlock + first)..(rows.FirstBlock + last + 1)];
     }
@@ -234,7 +256,6 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
     {
         CpuKvCache cache = _cache!;
         int blockSize = cache.Shape.BlockSize;
-        int queries = rows.RowCount * _groupSize;
         int firstBlock = from / blockSize;
         int perBlock = cache.KeyStride / TSimd.Count;
         int units = ((to / blockSize) - firstBlock + 1) * perBlock;
@@ -245,52 +266,62 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         for (int unit = 0; unit < units; unit += 2)
         {
             bool paired = unit + 1 < units;
+            int lastUnit = paired ? unit + 1 : unit;
+
+            // Rows that see none of these keys are left out.
+            int firstRow = Math.Max(FirstOf(unit) - rows.FirstPosition, 0);
+            int lastRow = _parameters!.Window > 0 ? Math.Min(FirstOf(lastUnit) + TSimd.Count - 1 + _parameters.Window - 1 - rows.FirstPosition, rows.RowCount - 1) : rows.RowCount - 1;
+            int firstQuery = firstRow * _groupSize;
             AttentionScores<TSimd, TVector>.Multiply(
-                queries,
-                work.Queries,
+                (lastRow - firstRow + 1) * _groupSize,
+                work.Queries + (firstQuery * cache.Shape.HeadSize),
                 cache.Shape.HeadSize,
                 Keys(unit),
-                Keys(paired ? unit + 1 : unit),
+                Keys(lastUnit),
                 cache.KeyStride,
                 unit + 2 < units ? Keys(unit + 2) : blocks[0],
                 unit + 3 < units ? Keys(unit + 3) : blocks[1],
-                Scores(unit),
-                paired ? Scores(unit + 1) : unread,
+                Scores(unit) + (firstQuery * work.ScoreStride),
+                (paired ? Scores(unit + 1) : unread) + (firstQuery * work.ScoreStride),
                 work.ScoreStride);
         }
+
+        int FirstOf(int unit) => ((firstBlock + (unit / perBlock)) * blockSize) + (unit % perBlock * TSimd.Count);
 
         float* Keys(int unit) => blocks[unit / perBlock] - cache.KeyElements + (unit % perBlock * TSimd.Count);
 
         float* Scores(int unit) => scores + (unit / perBlock * blockSize) + (unit % perBlock * TSimd.Count);
     }
 
-    /// <summary>Adds the chunk's values, weighted, in key order: first the keys that not all rows see, then the common ones, then the rest.</summary>
-    private void SumValues(RowBlock rows, int start, int listed, float** blocks, AttentionWork work)
+    /// <summary>
+    /// Adds the chunk's values, weighted, to the sums of some rows in key order: first the keys that not all of them see, then the common ones, then the rest.
+    /// </summary>
+    private void SumValues(RowBlock rows, int firstRow, int count, int start, int listed, float** blocks, AttentionWork work, float* sums)
     {
-        int lastRow = rows.RowCount - 1;
-        int commonFirst = Math.Max(start, FirstKey(rows, lastRow));
-        int commonLast = Math.Min(start + ChunkKeys - 1, LastKey(rows, 0));
-        bool common = lastRow > 0 && commonFirst <= commonLast;
-        for (int row = 0; row <= lastRow; row++)
+        int end = firstRow + count;
+        int commonFirst = Math.Max(start, FirstKey(rows, end - 1));
+        int commonLast = Math.Min(start + ChunkKeys - 1, LastKey(rows, firstRow));
+        bool common = count > 1 && commonFirst <= commonLast;
+        for (int row = firstRow; row < end; row++)
         {
             int first = Math.Max(start, FirstKey(rows, row));
             int last = Math.Min(start + ChunkKeys - 1, LastKey(rows, row));
-            SumValues(row * _groupSize, _groupSize, start, listed, first, common ? commonFirst - 1 : last, blocks, work);
+            SumValues(row * _groupSize, _groupSize, start, listed, first, common ? commonFirst - 1 : last, blocks, work, sums);
         }
 
         if (common)
         {
-            SumValues(0, rows.RowCount * _groupSize, start, listed, commonFirst, commonLast, blocks, work);
-            for (int row = 0; row <= lastRow; row++)
+            SumValues(firstRow * _groupSize, count * _groupSize, start, listed, commonFirst, commonLast, blocks, work, sums);
+            for (int row = firstRow; row < end; row++)
             {
                 int last = Math.Min(start + ChunkKeys - 1, LastKey(rows, row));
-                SumValues(row * _groupSize, _groupSize, start, listed, commonLast + 1, last, blocks, work);
+                SumValues(row * _groupSize, _groupSize, start, listed, commonLast + 1, last, blocks, work, sums);
             }
         }
     }
 
     /// <summary>The keys from..to for some queries; <paramref name="listed"/> is a key of the first listed block.</summary>
-    private void SumValues(int firstQuery, int queries, int start, int listed, int from, int to, float** blocks, AttentionWork work)
+    private void SumValues(int firstQuery, int queries, int start, int listed, int from, int to, float** blocks, AttentionWork work, float* sums)
     {
         if (from > to)
         {
@@ -307,7 +338,7 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
             from % blockSize,
             to - from + 1,
             _cache.ValueStride,
-            work.ChunkValues + (firstQuery * work.ValueStride),
+            sums + (firstQuery * work.ValueStride),
             work.ValueStride);
     }
 
@@ -335,8 +366,8 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
             }
 
             float maximum = MathF.Max(work.Maxima[query], maxima[query]);
-            float before = MathF.Exp(work.Maxima[query] - maximum);
-            float now = MathF.Exp(maxima[query] - maximum);
+            float before = MathF.Exp((work.Maxima[query] - maximum) * Ln2);
+            float now = MathF.Exp((maxima[query] - maximum) * Ln2);
             work.Maxima[query] = maximum;
             work.Sums[query] = (work.Sums[query] * before) + (sums[query] * now);
             TVector beforeLanes = TSimd.Broadcast(before);
@@ -362,7 +393,13 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
                 float factor = 1 / work.Sums[query];
                 float* source = work.Values + (query * work.ValueStride);
                 float* target = _y.At(rows.FirstRow + row) + (((head * _groupSize) + i) * headSize);
-                for (int d = 0; d < headSize; d++)
+                int d = 0;
+                for (; d <= headSize - TSimd.Count; d += TSimd.Count)
+                {
+                    TSimd.Store(TSimd.Multiply(TSimd.Load(source + d), TSimd.Broadcast(factor)), target + d);
+                }
+
+                for (; d < headSize; d++)
                 {
                     target[d] = source[d] * factor;
                 }

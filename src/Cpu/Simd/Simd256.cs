@@ -103,7 +103,7 @@ internal readonly unsafe struct Simd256 : ISimd<Vector256<float>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Largest(Vector256<float> value)
     {
-        Vector128<float> half = Vector128.Max(value.GetLower(), value.GetUpper());
+        Vector128<float> half = Vector128.MaxNative(value.GetLower(), value.GetUpper());
         return Simd128.Largest(half);
     }
 

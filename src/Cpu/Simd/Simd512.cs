@@ -74,11 +74,11 @@ internal readonly unsafe struct Simd512 : ISimd<Vector512<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Min(Vector512<float> bound, Vector512<float> value) =>
-        Vector512.ConditionalSelect(Vector512.LessThan(bound, value), bound, value);
+        Avx512F.Min(bound, value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Max(Vector512<float> bound, Vector512<float> value) =>
-        Vector512.ConditionalSelect(Vector512.GreaterThan(bound, value), bound, value);
+        Avx512F.Max(bound, value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Abs(Vector512<float> value) => Vector512.Abs(value);
@@ -100,7 +100,7 @@ internal readonly unsafe struct Simd512 : ISimd<Vector512<float>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Largest(Vector512<float> value)
     {
-        Vector256<float> half = Vector256.Max(value.GetLower(), value.GetUpper());
+        Vector256<float> half = Vector256.MaxNative(value.GetLower(), value.GetUpper());
         return Simd256.Largest(half);
     }
 

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 namespace InferenceServer.Cpu.Simd;
 
 /// <summary>
-/// exp, tanh and erf by lane, each within 2e-7 of the exact value (relative for exp and tanh, absolute for erf). The polynomials are
+/// exp, 2^x, tanh and erf by lane, each within 2e-7 of the exact value (relative, absolute for erf). The polynomials are
 /// Chebyshev interpolants of the function on the stated interval, evaluated by Horner's rule with fused multiply-adds.
 /// </summary>
 internal static class VectorMath<TSimd, TVector>
@@ -41,6 +41,26 @@ internal static class VectorMath<TSimd, TVector>
         // The low bits of n + magic + 127 are the biased exponent of 2^n; the shift drops the magic's own bits.
         TVector scale = TSimd.ShiftBitsToExponent(TSimd.Add(n, TSimd.Broadcast(RoundingMagic + 127f)));
         return TSimd.SelectLess(x, TSimd.Broadcast(-87.33f), TSimd.Zero, TSimd.Multiply(power, scale));
+    }
+
+    /// <summary>2^x for x up to 127; 0 below -126.5 (the result would be subnormal), 1 of 0 exactly; NaN stays NaN.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static TVector PowerOfTwo(TVector x)
+    {
+        // x = n + f with |f| <= 1/2. The low bits of n + magic + 127 are the biased exponent of 2^n, which is that of 0 for the least n.
+        TVector bounded = TSimd.Max(TSimd.Broadcast(-127f), x);
+        TVector shifted = TSimd.Add(bounded, TSimd.Broadcast(RoundingMagic));
+        TVector f = TSimd.Subtract(bounded, TSimd.Subtract(shifted, TSimd.Broadcast(RoundingMagic)));
+        TVector scale = TSimd.ShiftBitsToExponent(TSimd.Add(shifted, TSimd.Broadcast(127f)));
+
+        // 2^f = 1 + f p(f).
+        TVector p = TSimd.Broadcast(0.00015453163359779865f);
+        p = TSimd.MultiplyAdd(p, f, TSimd.Broadcast(0.0013390863314270973f));
+        p = TSimd.MultiplyAdd(p, f, TSimd.Broadcast(0.009618083015084267f));
+        p = TSimd.MultiplyAdd(p, f, TSimd.Broadcast(0.055503569543361664f));
+        p = TSimd.MultiplyAdd(p, f, TSimd.Broadcast(0.24022650718688965f));
+        p = TSimd.MultiplyAdd(p, f, TSimd.Broadcast(0.6931471824645996f));
+        return TSimd.Multiply(TSimd.MultiplyAdd(p, f, TSimd.Broadcast(1f)), scale);
     }
 
     /// <summary>Hyperbolic tangent.</summary>

@@ -42,6 +42,29 @@ public sealed unsafe class VectorMathTests
     }
 
     [Fact]
+    public void A_power_of_two_is_within_2e7_of_the_exact_value_in_every_width()
+    {
+        InEveryWidth(Function.PowerOfTwo, -126, 1, x => Math.Pow(2, x));
+        InEveryWidth(Function.PowerOfTwo, -1e-3f, 1e-3f, x => Math.Pow(2, x));
+    }
+
+    [Theory]
+    [InlineData(float.NegativeInfinity, 0f)]
+    [InlineData(-1000f, 0f)]
+    [InlineData(-127f, 0f)]
+    [InlineData(0f, 1f)]
+    [InlineData(-3f, 0.125f)]
+    [InlineData(float.NaN, float.NaN)]
+    public void A_power_of_two_of_special_values(float x, float expected)
+    {
+        Assert.Equal(expected, VectorMath<SimdScalar, float>.PowerOfTwo(x));
+        if (Vector512.IsHardwareAccelerated)
+        {
+            Assert.Equal(expected, VectorMath<Simd512, Vector512<float>>.PowerOfTwo(Vector512.Create(x))[5]);
+        }
+    }
+
+    [Fact]
     public void Tanh_and_erf_saturate_and_keep_nan()
     {
         Assert.Equal(1f, VectorMath<SimdScalar, float>.Tanh(float.PositiveInfinity));
@@ -86,6 +109,7 @@ public sealed unsafe class VectorMathTests
                 TVector result = function switch
                 {
                     Function.Exp => VectorMath<TSimd, TVector>.Exp(value),
+                    Function.PowerOfTwo => VectorMath<TSimd, TVector>.PowerOfTwo(value),
                     Function.Tanh => VectorMath<TSimd, TVector>.Tanh(value),
                     _ => VectorMath<TSimd, TVector>.Erf(value),
                 };
@@ -104,6 +128,7 @@ public sealed unsafe class VectorMathTests
     private enum Function
     {
         Exp,
+        PowerOfTwo,
         Tanh,
         Erf,
     }
