@@ -3,6 +3,7 @@
 #include "../fibers/faults.h"
 #include "../fibers/launch.h"
 #include "../fibers/sites.h"
+#include "../nvrtc/real.h"
 #include "state.h"
 
 namespace driver
@@ -43,6 +44,9 @@ API void standin_set_order(int order, uint64_t seed)
     state().order = Order(order);
     state().random = fibers::Random(seed);
 }
+
+// From now on modules are compiled by the NVRTC of a folder, for an architecture such as "compute_80", and their PTX is run; "" for the stand-in's kernels.
+API void standin_set_nvrtc(const char* folder, const char* architecture) { nvrtc::use_real(folder, architecture); }
 
 API void standin_set_memory(uint64_t bytes)
 {

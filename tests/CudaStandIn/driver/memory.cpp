@@ -173,6 +173,22 @@ void release(std::map<uint64_t, Range>& ranges, std::map<uint64_t, Range>::itera
 bool on_device(uint64_t address, size_t bytes) { return inside(s_device, address, bytes); }
 bool pinned(const void* address, size_t bytes) { return inside(s_pinned, reinterpret_cast<uint64_t>(address), bytes); }
 
+std::pair<uint64_t, uint64_t> owned_range(uint64_t address)
+{
+    const auto* range = range_at(s_device, address);
+    range = range && address - range->first < range->second.bytes ? range : range_at(s_pinned, address);
+    if (!range || address - range->first >= range->second.bytes || is_forbidden(address, 1))
+    {
+        return {};
+    }
+
+    uint64_t first = range->first, end = range->first + range->second.bytes;
+    const auto above = s_forbidden.upper_bound(address);
+    end = above == s_forbidden.end() ? end : std::min(end, above->first);
+    first = above == s_forbidden.begin() ? first : std::max(first, std::prev(above)->second);
+    return {first, end};
+}
+
 std::string describe(const void* address)
 {
     const uint64_t at = reinterpret_cast<uint64_t>(address);

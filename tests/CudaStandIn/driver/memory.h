@@ -3,12 +3,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace driver
 {
 // Whether a range lies within one allocation of device memory, or of pinned host memory.
 bool on_device(uint64_t address, size_t bytes);
 bool pinned(const void* address, size_t bytes);
+
+// The part around an address that kernels may touch: of one allocation, and of one owner. First and end; both 0 for none.
+std::pair<uint64_t, uint64_t> owned_range(uint64_t address);
 
 // Throws if a range of device memory has a part without an owner (standin_forbid).
 void check_owned(uint64_t address, size_t bytes);

@@ -1,9 +1,12 @@
-// Modules name kernels, which are those the library was built with; launching one.
+// Modules name kernels, which are those the library was built with, or hold PTX, which is interpreted; launching one.
 #include <cstring>
+#include <map>
+#include <set>
 #include <stdexcept>
 #include <vector>
 #include "../fibers/launch.h"
 #include "../nvrtc/image.h"
+#include "../ptx/launch.h"
 #include "memory.h"
 #include "state.h"
 #include "streams.h"
@@ -14,20 +17,75 @@ namespace
 {
 constexpr int MaxDynamicShared = 232448, SharedWithoutAsking = 48 * 1024;
 
+// A kernel of the library, or of a module's PTX.
 struct Function
 {
     const fibers::KernelEntry* kernel;
-    int dynamicSharedLimit = SharedWithoutAsking;
+    const ptx::Kernel* ptx;
+    std::string name;
+    int maxThreads;
+    int staticShared;
+    std::vector<size_t> parameterBytes;
+    int dynamicSharedLimit;
+
+    explicit Function(const fibers::KernelEntry& k)
+        : kernel(&k), ptx(nullptr), name(k.name), maxThreads(k.launchBound), staticShared(0), parameterBytes(k.parameterBytes), dynamicSharedLimit(SharedWithoutAsking)
+    {
+    }
+
+    explicit Function(const ptx::Kernel& k)
+        : kernel(nullptr), ptx(&k), name(k.name), maxThreads(k.maxThreads), staticShared(int(k.staticBytes)), dynamicSharedLimit(SharedWithoutAsking - staticShared)
+    {
+        for (const ptx::Parameter& parameter : k.parameters)
+        {
+            parameterBytes.push_back(parameter.bytes);
+        }
+    }
 };
 
 struct Module
 {
     nvrtc::Image image;
+    std::shared_ptr<const ptx::Program> ptx;
     std::vector<std::unique_ptr<Function>> functions;
 };
 
+// What texts were decoded to, once in a process: every backend of a test loads the same modules.
+std::map<std::string, std::shared_ptr<const ptx::Program>> s_programs;
+
+std::shared_ptr<const ptx::Program> decoded(const char* text)
+{
+    const auto found = s_programs.find(text);
+    return found != s_programs.end() ? found->second : s_programs[text] = ptx::decode(text);
+}
+
+void run_ptx(const Function& function, dim3 grid, dim3 block, size_t dynamicBytes, const std::vector<std::vector<char>>& arguments)
+{
+    ptx::find_memory = [](uint64_t address)
+    {
+        const auto [first, end] = owned_range(address);
+        return ptx::Range{first, end};
+    };
+    ptx::describe_memory = &describe;
+    std::vector<char> parameters(function.ptx->parameterBytes);
+    for (size_t i = 0; i < arguments.size(); i++)
+    {
+        memcpy(parameters.data() + function.ptx->parameters[i].offset, arguments[i].data(), arguments[i].size());
+    }
+
+    ptx::run({function.ptx, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, dynamicBytes, parameters.data(), state().schedule});
+}
+
 void run(const Function& function, dim3 grid, dim3 block, size_t dynamicBytes, const std::vector<std::vector<char>>& arguments)
 {
+    state().counters.kernelsRun++;
+    state().kernelRuns[function.name]++;
+    if (function.ptx)
+    {
+        run_ptx(function, grid, block, dynamicBytes, arguments);
+        return;
+    }
+
     std::vector<std::vector<char>> own = arguments;     // a kernel may change its parameters
     std::vector<void*> pointers;
     for (std::vector<char>& argument : own)
@@ -35,23 +93,20 @@ void run(const Function& function, dim3 grid, dim3 block, size_t dynamicBytes, c
         pointers.push_back(argument.data());
     }
 
-    const fibers::KernelEntry& kernel = *function.kernel;
-    state().counters.kernelsRun++;
-    state().kernelRuns[kernel.name]++;
-    fibers::launch(kernel, grid, block, dynamicBytes, pointers.data(), state().schedule);
+    fibers::launch(*function.kernel, grid, block, dynamicBytes, pointers.data(), state().schedule);
     try
     {
         check_red_zones();
     }
     catch (const std::exception& e)
     {
-        throw std::runtime_error("kernel " + kernel.name + ", " + e.what());
+        throw std::runtime_error("kernel " + function.name + ", " + e.what());
     }
 }
 
 int check(const Function& function, dim3 grid, dim3 block, unsigned dynamicBytes)
 {
-    const std::string& name = function.kernel->name;
+    const std::string& name = function.name;
     const uint64_t threads = uint64_t(block.x) * block.y * block.z;
     if (threads == 0 || threads > 1024 || block.z > 64)
     {
@@ -63,10 +118,10 @@ int check(const Function& function, dim3 grid, dim3 block, unsigned dynamicBytes
         return failed(InvalidValue, name + ": a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
     }
 
-    if (threads > uint64_t(function.kernel->launchBound))
+    if (threads > uint64_t(function.maxThreads))
     {
         return failed(LaunchOutOfResources, name + ": " + std::to_string(threads) + " threads, and __launch_bounds__ says "
-            + std::to_string(function.kernel->launchBound));
+            + std::to_string(function.maxThreads));
     }
 
     if (int(dynamicBytes) > function.dynamicSharedLimit)
@@ -93,9 +148,27 @@ API int cuModuleLoadDataEx(void** module, const void* image, unsigned, int*, voi
     }
 
     auto loaded = std::make_unique<Module>();
-    if (!nvrtc::read_image(static_cast<const char*>(image), loaded->image))
+    const char* text = static_cast<const char*>(image);
+    if (memcmp(text, "\x7f" "ELF", 4) == 0)
     {
-        return failed(InvalidImage, "not an image of the stand-in's NVRTC, and not PTX");
+        return failed(InvalidImage, "machine code, which the stand-in cannot run");
+    }
+
+    if (!nvrtc::read_image(text, loaded->image))
+    {
+        if (!strstr(text, ".version"))
+        {
+            return failed(InvalidImage, "not an image of the stand-in's NVRTC, and not PTX");
+        }
+
+        try
+        {
+            loaded->ptx = decoded(text);
+        }
+        catch (const std::exception& e)
+        {
+            return failed(InvalidPtx, e.what());
+        }
     }
 
     state().counters.modulesAlive++;
@@ -118,6 +191,19 @@ API int cuModuleGetFunction(void** function, void* handle, const char* name)
 {
     ENTER();
     Module* module = static_cast<Module*>(handle);
+    if (module->ptx)
+    {
+        const ptx::Kernel* found = module->ptx->find(name);
+        if (!found)
+        {
+            return failed(NotFound, std::string("the module has no kernel ") + name);
+        }
+
+        module->functions.push_back(std::make_unique<Function>(*found));
+        *function = module->functions.back().get();
+        return Success;
+    }
+
     bool named = false;
     for (const std::string& kernel : module->image.kernels)
     {
@@ -131,9 +217,32 @@ API int cuModuleGetFunction(void** function, void* handle, const char* name)
                                       : std::string("the module has no kernel ") + name);
     }
 
-    module->functions.push_back(std::make_unique<Function>(Function{kernel}));
+    module->functions.push_back(std::make_unique<Function>(*kernel));
     *function = module->functions.back().get();
     return Success;
+}
+
+// The kernels of all PTX that was loaded, one a line.
+API const char* standin_ptx_kernels()
+{
+    static thread_local std::string text;
+    std::lock_guard lock(state().gate);
+    std::set<std::string> names;
+    for (const auto& [source, program] : s_programs)
+    {
+        for (const ptx::Kernel& kernel : program->kernels)
+        {
+            names.insert(kernel.name);
+        }
+    }
+
+    text.clear();
+    for (const std::string& name : names)
+    {
+        text += name + "\n";
+    }
+
+    return text.c_str();
 }
 
 API int cuFuncSetAttribute(void* handle, int attribute, int value)
@@ -141,12 +250,14 @@ API int cuFuncSetAttribute(void* handle, int attribute, int value)
     ENTER();
     if (attribute == 8)     // MAX_DYNAMIC_SHARED_SIZE_BYTES
     {
-        if (value < 0 || value > MaxDynamicShared)
+        Function* function = static_cast<Function*>(handle);
+        if (value < 0 || value > MaxDynamicShared - function->staticShared)
         {
-            return failed(InvalidValue, "cuFuncSetAttribute: " + std::to_string(value) + " bytes of dynamic shared memory, at most " + std::to_string(MaxDynamicShared));
+            return failed(InvalidValue, "cuFuncSetAttribute: " + std::to_string(value) + " bytes of dynamic shared memory, at most "
+                + std::to_string(MaxDynamicShared - function->staticShared));
         }
 
-        static_cast<Function*>(handle)->dynamicSharedLimit = value;
+        function->dynamicSharedLimit = value;
         return Success;
     }
 
@@ -159,9 +270,10 @@ API int cuFuncGetAttribute(int* value, int attribute, void* handle)
     const Function* function = static_cast<Function*>(handle);
     switch (attribute)
     {
-        case 0: *value = function->kernel->launchBound; return Success;
-        case 1: case 2: case 3: *value = 0; return Success;     // static shared, constant, local: not known here
-        case 4: *value = 64; return Success;                    // registers: made up
+        case 0: *value = function->maxThreads; return Success;
+        case 1: *value = function->staticShared; return Success;    // 0 of a kernel of the library, which does not know it
+        case 2: case 3: *value = 0; return Success;                 // constant, local: not known here
+        case 4: *value = 64; return Success;                        // registers: made up
         case 8: *value = function->dynamicSharedLimit; return Success;
         default: return failed(InvalidValue, "cuFuncGetAttribute: attribute " + std::to_string(attribute));
     }
@@ -184,7 +296,7 @@ API int cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsi
         return refused;
     }
 
-    const std::vector<size_t>& sizes = function.kernel->parameterBytes;
+    const std::vector<size_t>& sizes = function.parameterBytes;
     if (extra || (!parameters && !sizes.empty()))
     {
         return failed(InvalidValue, "cuLaunchKernel: arguments through kernelParams only");
@@ -199,6 +311,11 @@ API int cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsi
     std::vector<std::vector<char>> arguments;       // read now: the caller's copies are gone when the kernel runs
     for (size_t i = 0; i < sizes.size(); i++)
     {
+        if (!parameters[i])
+        {
+            return failed(InvalidValue, "cuLaunchKernel: argument " + std::to_string(i) + " of " + std::to_string(sizes.size()) + " of " + function.name + " is missing");
+        }
+
         const char* first = static_cast<const char*>(parameters[i]);
         arguments.emplace_back(first, first + sizes[i]);
     }

@@ -12,6 +12,7 @@ enum Result : int
     InvalidImage = 200,
     InvalidContext = 201,
     NoBinaryForGpu = 209,
+    InvalidPtx = 218,
     InvalidHandle = 400,
     NotFound = 500,
     NotReady = 600,

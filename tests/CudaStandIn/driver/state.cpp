@@ -88,6 +88,7 @@ const char* name_of(int code)
         case InvalidImage: return "CUDA_ERROR_INVALID_IMAGE";
         case InvalidContext: return "CUDA_ERROR_INVALID_CONTEXT";
         case NoBinaryForGpu: return "CUDA_ERROR_NO_BINARY_FOR_GPU";
+        case InvalidPtx: return "CUDA_ERROR_INVALID_PTX";
         case InvalidHandle: return "CUDA_ERROR_INVALID_HANDLE";
         case NotFound: return "CUDA_ERROR_NOT_FOUND";
         case NotReady: return "CUDA_ERROR_NOT_READY";

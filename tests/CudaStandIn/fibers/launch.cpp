@@ -33,8 +33,8 @@ dim3 index_of(uint64_t i, dim3 grid)
 {
     return {unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / (uint64_t(grid.x) * grid.y))};
 }
+}
 
-// The blocks' order under a schedule; the shuffled one steps through them with a stride that has no common divisor with their number.
 uint64_t block_at(uint64_t step, uint64_t count, Schedule schedule)
 {
     switch (schedule)
@@ -55,7 +55,6 @@ uint64_t block_at(uint64_t step, uint64_t count, Schedule schedule)
         default:
             return step;
     }
-}
 }
 
 const KernelEntry* find_kernel(const std::string& file, const std::string& name, const std::string& variant)

@@ -28,6 +28,9 @@ unsigned long long source_hash(const std::string& file);
 // Runs all blocks. Throws std::runtime_error, whose message names the kernel, the block, the thread and what was wrong.
 void launch(const KernelEntry& kernel, dim3 grid, dim3 block, size_t dynamicBytes, void** arguments, Schedule schedule);
 
+// The blocks' order under a schedule; the shuffled one steps through them with a stride that has no common divisor with their number.
+uint64_t block_at(uint64_t step, uint64_t count, Schedule schedule);
+
 // Blocks of one launch run on that many OS threads.
 void set_os_threads(int count);
 }

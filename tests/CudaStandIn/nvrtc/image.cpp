@@ -1,5 +1,4 @@
 #include "image.h"
-#include <cstring>
 #include <sstream>
 
 namespace nvrtc
@@ -19,36 +18,21 @@ std::string write_image(const Image& image)
 
 bool read_image(const char* text, Image& image)
 {
-    if (memcmp(text, "\x7f" "ELF", 4) == 0)
+    std::istringstream lines(text);
+    std::string line;
+    std::getline(lines, line);
+    if (line != Magic)
     {
         return false;
     }
 
-    std::istringstream lines(text);
-    std::string line;
-    std::getline(lines, line);
-    if (line == Magic)
-    {
-        std::getline(lines, image.file);
-        std::getline(lines, image.variant);
-        while (std::getline(lines, line))
-        {
-            image.kernels.push_back(line);
-        }
-
-        return true;
-    }
-
+    std::getline(lines, image.file);
+    std::getline(lines, image.variant);
     while (std::getline(lines, line))
     {
-        const size_t entry = line.find(".entry ");
-        const size_t end = entry == std::string::npos ? entry : line.find('(', entry);
-        if (end != std::string::npos)
-        {
-            image.kernels.push_back(line.substr(entry + 7, end - entry - 7));
-        }
+        image.kernels.push_back(line);
     }
 
-    return !image.kernels.empty();
+    return true;
 }
 }

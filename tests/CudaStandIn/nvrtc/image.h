@@ -14,6 +14,6 @@ struct Image
 
 std::string write_image(const Image& image);
 
-// Also reads PTX of a real NVRTC, for its ".entry NAME(" lines.
+// False for what is no such image: PTX, or machine code.
 bool read_image(const char* text, Image& image);
 }

@@ -70,6 +70,23 @@ public static unsafe class StandIn
     public static void SetMemory(long byteCount) => ((delegate* unmanaged<ulong, void>)Export("standin_set_memory"))((ulong)byteCount);
 
     /// <summary>
+    /// From now on backends that are made have their kernels compiled by NVIDIA's own NVRTC, and the PTX that it makes is interpreted, in place of the
+    /// kernels that the stand-in was built with. Not changed by <see cref="Reset"/>.
+    /// </summary>
+    /// <param name="folder">The folder of libnvrtc and its builtins; empty for the stand-in's kernels.</param>
+    /// <param name="architecture">What to compile for, such as "compute_80".</param>
+    public static void UseNvrtc(string folder, string architecture)
+    {
+        nint first = Marshal.StringToCoTaskMemUTF8(folder), second = Marshal.StringToCoTaskMemUTF8(architecture);
+        ((delegate* unmanaged<nint, nint, void>)Export("standin_set_nvrtc"))(first, second);
+        Marshal.FreeCoTaskMem(first);
+        Marshal.FreeCoTaskMem(second);
+    }
+
+    /// <summary>The kernels of the modules of PTX that were loaded so far.</summary>
+    public static IReadOnlyList<string> PtxKernels => Text("standin_ptx_kernels").Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary>
     /// Takes a part of device memory from its owner: whatever a kernel, copy or fill does there afterwards, or does late, is an illegal address.
     /// </summary>
     /// <param name="address">Within one allocation; whole pages of 4096 bytes.</param>

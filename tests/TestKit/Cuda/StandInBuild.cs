@@ -26,6 +26,9 @@ internal sealed partial class StandInBuild
     private static readonly string[] s_kernelOptions =
         ["-w", "-DCPU_SHIM", "-fsanitize=alignment,bounds,shift-exponent,integer-divide-by-zero"];
 
+    // What it does to the lanes of a warp is to become vector instructions.
+    private static readonly string[] s_interpreterOptions = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-restrict"];
+
     private readonly string _sources;
     private readonly string _kernels;
     private readonly string _objects;
@@ -56,7 +59,7 @@ internal sealed partial class StandInBuild
         {
             Directory.CreateDirectory(folder);
             string aside = library + ".new";
-            Run("g++", ["-shared", "-o", aside, .. objects, "-lpthread"], _objects);
+            Run("g++", ["-shared", "-o", aside, .. objects, "-lpthread", "-ldl"], _objects);
             foreach (string name in s_names[1..])
             {
                 File.Delete(Path.Combine(folder, name));
@@ -75,7 +78,8 @@ internal sealed partial class StandInBuild
     {
         foreach (string file in Files(_sources, "*.cpp").Where(file => !file.StartsWith(_objects, StringComparison.Ordinal)))
         {
-            yield return (Path.GetFileName(file), $"#include \"{file}\"\n", ["-Wall", "-Wextra"]);
+            string[] options = file.StartsWith(Path.Combine(_sources, "ptx"), StringComparison.Ordinal) ? s_interpreterOptions : [];
+            yield return (Path.GetFileName(file), $"#include \"{file}\"\n", ["-Wall", "-Wextra", .. options]);
         }
 
         foreach (string file in (string[])[.. Files(_kernels, "*.cu"), .. Files(Path.Combine(_sources, "samples"), "*.cu")])

@@ -23,6 +23,9 @@ internal sealed class KernelCheck
     /// <summary>The test without its arguments.</summary>
     public string Method => $"{_class.Name}.{_method.Name}";
 
+    /// <summary>The test's class.</summary>
+    public Type Class => _class;
+
     /// <summary>Which of a theory's cases, from 0.</summary>
     public int Case { get; }
 
@@ -65,7 +68,7 @@ internal sealed class KernelCheck
     {
         CustomAttributeData? collection = type.GetCustomAttributesData().FirstOrDefault(data => data.AttributeType == typeof(CollectionAttribute));
         return collection?.ConstructorArguments[0].Value is StandInCollection.Name && type.Namespace is { } place
-            && !place.EndsWith(".StandIns", StringComparison.Ordinal) && type != typeof(MutationTests);
+            && !place.EndsWith(".StandIns", StringComparison.Ordinal) && !place.EndsWith(".Ptx", StringComparison.Ordinal) && type != typeof(MutationTests);
     }
 
     private static IEnumerable<KernelCheck> ChecksOf(Type type, MethodInfo method) => method.GetCustomAttribute<FactAttribute>() switch

@@ -31,6 +31,9 @@ internal sealed unsafe class RealNvrtc
     /// <summary>CUDA 13's, as Ubuntu 26.04 has it.</summary>
     public static RealNvrtc OfCuda13 { get; } = new(Fetched("nvrtc-13"), ".ci/fetch-nvrtc tests/KernelTests/obj/nvrtc-13 cuda-13");
 
+    /// <summary>The folder of its libraries.</summary>
+    public string Folder => _folder;
+
     /// <summary>Why there is none; null where there is.</summary>
     public string? WhyMissing { get; }
 

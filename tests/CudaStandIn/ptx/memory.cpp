@@ -1,0 +1,208 @@
+#include "memory.h"
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include "block.h"
+#include "lanes.h"
+
+namespace ptx
+{
+Range (*find_memory)(uint64_t address);
+std::string (*describe_memory)(const void* address);
+
+namespace
+{
+Range& cache_of(Warp& w) { return w.block->cached[w.pc]; }
+
+Range range_of(const Warp& w, uint64_t address)
+{
+    const Range owned = find_memory ? find_memory(address) : Range();
+    if (owned.end > 0)
+    {
+        return owned;
+    }
+
+    for (const std::vector<char>& variable : w.block->kernel->program->variables)
+    {
+        const uint64_t first = reinterpret_cast<uint64_t>(variable.data());
+        if (address >= first && address < first + variable.size())
+        {
+            return {first, first + variable.size()};
+        }
+    }
+
+    return {};
+}
+
+Range shared_range_of(const Block& block, uint64_t address)
+{
+    for (const Variable& v : block.kernel->shared)
+    {
+        if (address >= v.offset && address < v.offset + v.bytes)
+        {
+            return {v.offset, v.offset + v.bytes};
+        }
+    }
+
+    const uint64_t first = block.kernel->dynamicOffset, end = first + block.launch->dynamicBytes;
+    return first && address >= first && address < end ? Range{first, end} : Range();
+}
+
+std::string shared_text(const Block& block, uint64_t address)
+{
+    char text[200];
+    const Variable* before = nullptr;
+    for (const Variable& v : block.kernel->shared)
+    {
+        before = v.offset <= address ? &v : before;
+    }
+
+    if (block.kernel->dynamicOffset && address >= block.kernel->dynamicOffset)
+    {
+        snprintf(text, sizeof text, "byte %" PRIu64 " of the %zu bytes of dynamic shared memory", address - block.kernel->dynamicOffset, block.launch->dynamicBytes);
+    }
+    else if (before)
+    {
+        snprintf(text, sizeof text, "byte %" PRIu64 " of the shared array %s of %zu bytes", address - before->offset, before->name.c_str(), before->bytes);
+    }
+    else
+    {
+        snprintf(text, sizeof text, "%" PRIu64 ", before all shared arrays", address);
+    }
+
+    return text;
+}
+
+[[noreturn]] void fail_misaligned(const Warp& w, int lane, uint64_t address, int bytes)
+{
+    char text[100];
+    snprintf(text, sizeof text, "the address %#" PRIx64 " is not aligned to %d bytes", address, bytes);
+    fail_at(w, lane, text);
+}
+
+char* resolve_local(Warp& w, int lane, uint64_t address, int bytes)
+{
+    const size_t size = w.block->kernel->localBytes;
+    if (address + uint64_t(bytes) > size || address > size)
+    {
+        fail_at(w, lane, "local memory is touched at byte " + std::to_string(address) + " of " + std::to_string(size));
+    }
+
+    return w.local.data() + size_t(lane) * size + address;
+}
+
+char* resolve_generic(Warp& w, int lane, uint64_t address, int bytes)
+{
+    return address - SharedWindow < WindowBytes ? resolve_shared(w, lane, address - SharedWindow, bytes)
+        : address - LocalWindow < WindowBytes ? resolve_local(w, lane, address - LocalWindow, bytes)
+        : resolve_global(w, lane, address, bytes);
+}
+}
+
+char* resolve_global(Warp& w, int lane, uint64_t address, int bytes)
+{
+    Range& cache = cache_of(w);
+    if (!cache.holds(address, address + uint64_t(bytes)))
+    {
+        const Range found = range_of(w, address);
+        if (!found.holds(address, address + uint64_t(bytes)))
+        {
+            fail_at(w, lane, "illegal address: touched " + std::to_string(bytes) + " bytes of "
+                + (describe_memory ? describe_memory(reinterpret_cast<void*>(address)) : std::to_string(address)));
+        }
+
+        cache = found;
+    }
+
+    return reinterpret_cast<char*>(address);
+}
+
+char* resolve_shared(Warp& w, int lane, uint64_t address, int bytes)
+{
+    Block& block = *w.block;
+    if (!shared_range_of(block, address).holds(address, address + uint64_t(bytes)))
+    {
+        fail_at(w, lane, "touched " + std::to_string(bytes) + " bytes outside of shared memory, at " + shared_text(block, address));
+    }
+
+    return block.shared + address;
+}
+
+void resolve(Warp& w, const Instruction& i, int bytes, char** at)
+{
+    uint64_t address[Lanes];
+    const Access& access = i.access;
+    if (access.addressBytes == 8)
+    {
+        const uint64_t* base = lanes<uint64_t>(w, i.operands[0]);
+        for (int l = 0; l < Lanes; l++)
+        {
+            address[l] = base[l] + uint64_t(i.immediate);
+        }
+    }
+    else
+    {
+        const uint32_t* base = lanes<uint32_t>(w, i.operands[0]);
+        for (int l = 0; l < Lanes; l++)
+        {
+            address[l] = uint64_t(base[l]) + uint64_t(i.immediate);
+        }
+    }
+
+    uint64_t low = ~0ull, high = 0, bits = 0;
+    for (int l = 0; l < Lanes; l++)
+    {
+        const bool isActive = w.active >> l & 1;
+        low = isActive && address[l] < low ? address[l] : low;
+        high = isActive && address[l] > high ? address[l] : high;
+        bits |= isActive ? address[l] : 0;
+    }
+
+    if (bits & uint64_t(bytes - 1))
+    {
+        each_active(w, [&](int l)
+        {
+            if (address[l] & uint64_t(bytes - 1))
+            {
+                fail_misaligned(w, l, address[l], bytes);
+            }
+        });
+    }
+
+    Range& cache = cache_of(w);
+    switch (access.space)
+    {
+        case Space::Global:
+            if (!cache.holds(low, high + uint64_t(bytes)))
+            {
+                each_active(w, [&](int l) { resolve_global(w, l, address[l], bytes); });
+            }
+
+            for (int l = 0; l < Lanes; l++)
+            {
+                at[l] = reinterpret_cast<char*>(address[l]);
+            }
+
+            break;
+        case Space::Shared:
+            if (!cache.holds(low, high + uint64_t(bytes)))
+            {
+                each_active(w, [&](int l) { resolve_shared(w, l, address[l], bytes); });
+                cache = shared_range_of(*w.block, low);
+            }
+
+            for (int l = 0; l < Lanes; l++)
+            {
+                at[l] = w.block->shared + address[l];
+            }
+
+            break;
+        case Space::Local:
+            each_active(w, [&](int l) { at[l] = resolve_local(w, l, address[l], bytes); });
+            break;
+        case Space::Generic:
+            each_active(w, [&](int l) { at[l] = resolve_generic(w, l, address[l], bytes); });
+            break;
+    }
+}
+}
