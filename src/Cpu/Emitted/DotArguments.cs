@@ -42,11 +42,8 @@ internal unsafe struct DotArguments
     /// <summary>Bytes from one row's scales to the next.</summary>
     public nint XFactorStride;
 
-    /// <summary>Scales of the first weights (integers only), 32 for each of their blocks.</summary>
+    /// <summary>Scales of the first weights times each mantissa, where they are formed once for many rows (NF4 only).</summary>
     public void* BScales;
-
-    /// <summary>Scales of the second.</summary>
-    public void* B1Scales;
 
     /// <summary>What the 16 codes of a format stand for (NF4 only): bytes, each value four times.</summary>
     public byte* Values;

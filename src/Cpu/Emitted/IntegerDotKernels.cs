@@ -30,9 +30,6 @@ internal sealed class IntegerDotKernels
     /// <summary>Most rows whose sums of floats find room in the registers.</summary>
     private const int MaxRegisterRows = 3;
 
-    /// <summary>How many bytes ahead scales are asked for.</summary>
-    private const int ScalesAhead = 1024;
-
     private const int Int8Shapes = 2;
     private const int Ways = (int)CodesAhead.Far + 1;
     private const int MaxChainedRows = 2;
@@ -81,6 +78,12 @@ internal sealed class IntegerDotKernels
     /// <summary>Two of them in turn, so that the next broadcast does not wait for the last products.</summary>
     private int FirstFactor => FirstWeight + Vectors;
 
+    /// <summary>Bytes of a block of weights, codes and scales.</summary>
+    private int BlockStride => _format == WeightFormat.Int8 ? Int8Panels.Stride : NF4Panels.Stride;
+
+    /// <summary>Cache lines of a block that are not asked for beside its codes: those of its scales.</summary>
+    private int ScaleLines => (BlockStride / VectorBytes) - GroupSteps;
+
     private static AssemblerRegisterZMM Table => Zmm(31);
 
     /// <summary>A kernel for each format, shape, number of rows and way to ask for codes ahead.</summary>
@@ -118,7 +121,6 @@ internal sealed class IntegerDotKernels
         c.push(rbx);
         c.push(rbp);
         c.push(r12);
-        c.push(r13);
         c.push(r14);
         c.push(r15);
         RowPointers x = new(rax, rsi, rdx);
@@ -128,7 +130,6 @@ internal sealed class IntegerDotKernels
         c.mov(rcx, Field(nameof(DotArguments.B0)));
         c.mov(r12, Field(nameof(DotArguments.B1)));
         c.mov(rbx, Field(nameof(DotArguments.BScales)));
-        c.mov(r13, Field(nameof(DotArguments.B1Scales)));
         c.mov(r14, Field(nameof(DotArguments.Prefetch0)));
         c.mov(r15, Field(nameof(DotArguments.Prefetch1)));
         c.mov(r9, Field(nameof(DotArguments.Blocks)));
@@ -156,14 +157,11 @@ internal sealed class IntegerDotKernels
         x.Advance(c, QuantizeRows.GroupBytes);
         xFactors.Advance(c, Marshal.SizeOf<GroupFactor>());
 
-        const int Bytes = QuantizedPanels.BlockBytes;
-        int scaleBytes = _shape == IntegerShape.ScaledPanel ? ScaleMantissas.GroupBytes : PanelLayout.Width * (_format == WeightFormat.Int8 ? sizeof(ushort) : sizeof(float));
-        c.add(rcx, Bytes);
-        c.add(r12, Bytes);
-        c.add(rbx, scaleBytes);
-        c.add(r13, scaleBytes);
-        c.add(r14, _ahead == CodesAhead.Far ? Bytes / 2 : Bytes);
-        c.add(r15, _ahead == CodesAhead.Far ? Bytes / 2 : Bytes);
+        c.add(rcx, BlockStride);
+        c.add(r12, BlockStride);
+        c.add(rbx, ScaleMantissas.GroupBytes);
+        c.add(r14, _ahead == CodesAhead.Far ? BlockStride / 2 : BlockStride);
+        c.add(r15, _ahead == CodesAhead.Far ? BlockStride / 2 : BlockStride);
         c.dec(r9);
         c.jne(loop);
         if (KeepsFloats)
@@ -174,7 +172,6 @@ internal sealed class IntegerDotKernels
         c.vzeroupper();
         c.pop(r15);
         c.pop(r14);
-        c.pop(r13);
         c.pop(r12);
         c.pop(rbp);
         c.pop(rbx);
@@ -283,6 +280,15 @@ internal sealed class IntegerDotKernels
 
     private void EmitScales(RowPointers xFactors)
     {
+        for (int line = GroupSteps; line < GroupSteps + ScaleLines; line++)
+        {
+            EmitPrefetch(r14, line);
+            if (_shape == IntegerShape.TwoPanels)
+            {
+                EmitPrefetch(r15, line);
+            }
+        }
+
         for (int vector = 0; _shape != IntegerShape.ScaledPanel && vector < Vectors; vector++)
         {
             EmitScale(vector);
@@ -322,14 +328,8 @@ internal sealed class IntegerDotKernels
     private void EmitScale(int vector)
     {
         Assembler c = _code;
-        AssemblerRegister64 scales = vector < VectorsPerPanel ? rbx : r13;
+        AssemblerMemoryOperand scales = (vector < VectorsPerPanel ? rcx : r12) + QuantizedPanels.BlockBytes;
         AssemblerRegisterZMM scale = Zmm(FirstWeight + vector);
-        if (_format == WeightFormat.NF4 || vector % 2 == 0)
-        {
-            // They are streams of their own.
-            c.prefetcht0(__byte_ptr[scales + (ScalesAhead + (vector % 2 * VectorBytes))]);
-        }
-
         if (_format == WeightFormat.Int8)
         {
             const int HalfBytes = 32;

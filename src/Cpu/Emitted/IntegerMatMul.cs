@@ -30,14 +30,16 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
     /// <summary>Blocks of a piece.</summary>
     private const int PieceBlocks = 8;
 
-    /// <summary>Last blocks of an item of a few rows, which ask for the beginning of another.</summary>
-    private const int LastBlocks = PrefetchBytes / QuantizedPanels.BlockBytes;
+    /// <summary>How many blocks ahead a few rows ask for; the last ones of an item ask for the beginning of another.</summary>
+    private const int FewBlocksAhead = 3;
+
+    /// <summary>The same where more rows leave memory less time.</summary>
+    private const int BlocksAhead = 4;
+
+    private const int FewRows = 3;
 
     /// <summary>Inputs of a piece for tiles.</summary>
     private const int TileDepth = 256;
-
-    /// <summary>How far ahead a stream of codes is asked for.</summary>
-    private const int PrefetchBytes = 4096;
 
     /// <summary>Rows up to which dot products are enough: the time is that of reading weights.</summary>
     private const int MostDotRows = 16;
@@ -123,8 +125,9 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         int firstColumn = firstPanel * PanelLayout.Width;
         int secondPanel = Math.Min(firstPanel + 1, lastPanel);
         int blockCount = _panels.BlockCount;
+        int blocksAhead = rows <= FewRows ? FewBlocksAhead : BlocksAhead;
         int piece = _usesTiles ? TileDepth / _panels.BlockDepth
-            : rows <= IntegerDotKernels.MaxRows ? Math.Max(blockCount - LastBlocks, 1)
+            : rows <= IntegerDotKernels.MaxRows ? Math.Max(blockCount - blocksAhead, 1)
             : rows <= MaxPieceRows ? PieceBlocks
             : blockCount;
         DotArguments arguments = new()
@@ -141,19 +144,17 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             arguments.Resume = block > 0 ? 1 : 0;
             arguments.B0 = Codes(firstPanel, block);
             arguments.B1 = Codes(secondPanel, block);
-            arguments.BScales = Scales(firstPanel, block);
-            arguments.B1Scales = Scales(secondPanel, block);
             if (_usesTiles)
             {
                 byte* unpacked = (byte*)(result + ResultFloats);
-                MultiplyTiles(arguments.B0, (byte*)arguments.BScales, blocks, firstRow, rows, block, result, unpacked);
-                MultiplyTiles(arguments.B1, (byte*)arguments.B1Scales, blocks, firstRow, rows, block, result + PanelLayout.Width, unpacked);
+                MultiplyTiles(arguments.B0, blocks, firstRow, rows, block, result, unpacked);
+                MultiplyTiles(arguments.B1, blocks, firstRow, rows, block, result + PanelLayout.Width, unpacked);
                 continue;
             }
 
             if (block + blocks < blockCount)
             {
-                int ahead = rows <= IntegerDotKernels.MaxRows ? PrefetchBytes : blocks * QuantizedPanels.BlockBytes;
+                int ahead = (rows <= IntegerDotKernels.MaxRows ? blocksAhead : blocks) * _panels.BlockStride;
                 arguments.Prefetch0 = arguments.B0 + ahead;
                 arguments.Prefetch1 = arguments.B1 + ahead;
             }
@@ -161,11 +162,8 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             {
                 // Where workers take turns, this one comes there next.
                 int next = (firstPanel + (PanelsPerItem * _pool.WorkerCount)) % (PanelsPerItem * _panelPairs);
-                int nextSecond = Math.Min(next + 1, lastPanel);
-                AskForScales(next);
-                AskForScales(nextSecond);
                 arguments.Prefetch0 = Codes(next, 0);
-                arguments.Prefetch1 = Codes(nextSecond, 0);
+                arguments.Prefetch1 = Codes(Math.Min(next + 1, lastPanel), 0);
             }
 
             MultiplyRows(&arguments, firstRow, rows, block, result, result + ResultFloats, firstColumn, block + blocks == blockCount);
@@ -199,27 +197,10 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         }
     }
 
-    private void AskForScales(int panel)
-    {
-        const int Bytes = 512;
-        for (int i = 0; i < Bytes; i += KernelParts.VectorBytes)
-        {
-            SoftwarePrefetch.At((byte*)Scales(panel, 0) + i);
-        }
-    }
-
-    private byte* Codes(int panel, int block) => _weight!.Panel(panel) + ((nint)block * QuantizedPanels.BlockBytes);
-
-    /// <summary>Scales from a block on: bf16 of int8, f32 of NF4.</summary>
-    private void* Scales(int panel, int block)
-    {
-        byte* source = _weight!.Panel(panel);
-        nint first = (nint)block * PanelLayout.Width;
-        return _panels is Int8Panels int8 ? int8.Scales(source) + first : ((NF4Panels)_panels!).Scales(source) + first;
-    }
+    private byte* Codes(int panel, int block) => _weight!.Panel(panel) + ((nint)block * _panels!.BlockStride);
 
     /// <summary>One piece of a panel for all rows of an item, by tiles.</summary>
-    private void MultiplyTiles(byte* codes, byte* scales, int blocks, int firstRow, int rows, int block, float* c, byte* unpacked)
+    private void MultiplyTiles(byte* codes, int blocks, int firstRow, int rows, int block, float* c, byte* unpacked)
     {
         WeightFormat format = _weight!.Format;
         IntegerTiles.Unpack(format, codes, blocks, unpacked);
@@ -236,7 +217,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
                 _split,
                 unpacked,
                 sums,
-                scales,
+                codes + QuantizedPanels.BlockBytes,
                 blocks,
                 c + (row * ItemWidth),
                 Math.Min(IntegerTileCode.Rows, rows - row),
@@ -256,15 +237,14 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         if (shape == IntegerShape.ScaledPanel)
         {
             nint tableFloats = arguments->Blocks * ScaleMantissas.GroupBytes / sizeof(float);
-            ScaleMantissas.Multiply((float*)arguments->BScales, (int)arguments->Blocks, scaleTable);
-            ScaleMantissas.Multiply((float*)arguments->B1Scales, (int)arguments->Blocks, scaleTable + tableFloats);
+            ScaleMantissas.Multiply(arguments->B0, (int)arguments->Blocks, scaleTable);
+            ScaleMantissas.Multiply(arguments->B1, (int)arguments->Blocks, scaleTable + tableFloats);
             arguments->BScales = scaleTable;
-            arguments->B1Scales = scaleTable + tableFloats;
         }
 
         DotArguments second = *arguments;
         second.B0 = arguments->B1;
-        second.BScales = arguments->B1Scales;
+        second.BScales = scaleTable + (arguments->Blocks * ScaleMantissas.GroupBytes / sizeof(float));
         byte* prefetch0 = arguments->Prefetch0;
         byte* prefetch1 = arguments->Prefetch1;
         int row = 0;
@@ -277,7 +257,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             }
 
             CodesAhead ahead = rowBlocks == 1 ? CodesAhead.Near : i < 2 ? CodesAhead.Far : CodesAhead.None;
-            nint share = i * arguments->Blocks * QuantizedPanels.BlockBytes / 2;
+            nint share = i * arguments->Blocks * _panels!.BlockStride / 2;
             arguments->X = _quantize.Integers + ((firstRow + row) * _quantize.Stride) + (block * QuantizeRows.GroupBytes);
             arguments->XFactors = _quantize.Factors + ((nint)(firstRow + row) * _quantize.Groups) + block;
             arguments->C = c + (row * ItemWidth);

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using InferenceServer.Cpu.Kernels;
 using InferenceServer.Cpu.Weights;
 using InferenceServer.Tensors;
 
@@ -45,7 +46,7 @@ internal static unsafe class IntegerTiles
     /// <param name="split">The same in two bytes; of int8 only.</param>
     /// <param name="weights">Unpacked weights of the piece.</param>
     /// <param name="sums">Scratch memory of the sums.</param>
-    /// <param name="weightScales">Scales of the panel from the piece's first block on.</param>
+    /// <param name="weightScales">Scales of the piece's first block; the others lie behind the codes of theirs.</param>
     /// <param name="groups">Groups of the piece.</param>
     /// <param name="c">Result of the first row.</param>
     /// <param name="rows">Rows wanted of the 16.</param>
@@ -83,13 +84,13 @@ internal static unsafe class IntegerTiles
                 arguments.X = (byte*)split.High + start + (group * size);
                 arguments.B1 = (byte*)split.Low + start + (group * size);
                 kernels.Int8(&arguments);
-                AddInt8(sums, (ushort*)weightScales + (group * PanelLayout.Width), factors, x.Groups, c, rows);
+                AddInt8(sums, (ushort*)(weightScales + (group * Int8Panels.Stride)), factors, x.Groups, c, rows);
             }
             else
             {
                 arguments.X = x.Integers + start + (group * size);
                 kernels.NF4(&arguments);
-                AddNF4(sums, (float*)weightScales + (group * PanelLayout.Width), factors, x.Groups, c, rows);
+                AddNF4(sums, (float*)(weightScales + (group * NF4Panels.Stride)), factors, x.Groups, c, rows);
             }
         }
     }
@@ -155,6 +156,7 @@ internal static unsafe class IntegerTiles
                 codes += 2 * PairBytes;
             }
 
+            codes += Int8Codes.GapBytes;
             target += 2 * IntegerTileCode.WeightTileBytes;
         }
     }
@@ -180,6 +182,7 @@ internal static unsafe class IntegerTiles
                 codes += NF4Panels.WordBytes;
             }
 
+            codes += half % 2 * NF4Codes.GapBytes;
             target += 2 * IntegerTileCode.WeightTileBytes;
         }
     }

@@ -48,12 +48,16 @@ internal static unsafe class ScaleMantissas
     /// <summary>See <see cref="GroupFactor.ScaleOffset"/>.</summary>
     public static int Offset(int index) => index * VariantBytes;
 
-    /// <summary>A panel's scales times each mantissa: <c>[groups][mantissa][32]</c>.</summary>
+    /// <summary>The scales of successive blocks of a panel times each mantissa: <c>[groups][mantissa][32]</c>.</summary>
+    /// <param name="codes">First block.</param>
+    /// <param name="groups">Blocks.</param>
+    /// <param name="target">Result.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Multiply(float* scales, int groups, float* target)
+    public static void Multiply(byte* codes, int groups, float* target)
     {
         for (int i = 0; i < groups; i++)
         {
+            float* scales = (float*)(codes + QuantizedPanels.BlockBytes);
             Vector512<float> left = Vector512.Load(scales);
             Vector512<float> right = Vector512.Load(scales + Vector512<float>.Count);
             for (int index = 0; index < Count; index++)
@@ -64,7 +68,7 @@ internal static unsafe class ScaleMantissas
                 target += PanelLayout.Width;
             }
 
-            scales += PanelLayout.Width;
+            codes += NF4Panels.Stride;
         }
     }
 }

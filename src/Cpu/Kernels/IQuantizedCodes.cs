@@ -20,6 +20,9 @@ internal unsafe interface IQuantizedCodes
     /// <summary>Bytes from one step to the next.</summary>
     static abstract int StepBytes { get; }
 
+    /// <summary>Bytes between the last step of a block and the first of the next: the block's scales.</summary>
+    static abstract int GapBytes { get; }
+
     /// <summary>Bytes from one output to the next.</summary>
     static abstract int ColumnBytes { get; }
 
@@ -50,6 +53,8 @@ internal readonly unsafe struct Int8Codes : IQuantizedCodes
 
     public static int StepBytes => IQuantizedCodes.StepDepth * PanelLayout.Width;
 
+    public static int GapBytes => Int8Panels.Stride - QuantizedPanels.BlockBytes;
+
     public static int ColumnBytes => sizeof(short);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -78,6 +83,8 @@ internal readonly unsafe struct NF4Codes : IQuantizedCodes
     public static int BlockDepth => NormalFloat4.BlockSize;
 
     public static int StepBytes => NF4Panels.WordBytes;
+
+    public static int GapBytes => NF4Panels.Stride - QuantizedPanels.BlockBytes;
 
     public static int ColumnBytes => sizeof(uint);
 

@@ -80,6 +80,9 @@ internal static unsafe class QuantizedKernel<TSimd, TVector, TCodes>
                 b0 += TCodes.StepBytes;
                 b2 += TCodes.StepBytes;
             }
+
+            b0 += TCodes.GapBytes;
+            b2 += TCodes.GapBytes;
         }
 
         TSimd.Store(a00, c);
@@ -138,6 +141,8 @@ internal static unsafe class QuantizedKernel<TSimd, TVector, TCodes>
 
                 b += TCodes.StepBytes;
             }
+
+            b += TCodes.GapBytes;
         }
 
         TSimd.Store(a00, c);
@@ -210,6 +215,8 @@ internal static unsafe class QuantizedKernel<TSimd, TVector, TCodes>
 
                 b += TCodes.StepBytes;
             }
+
+            b += TCodes.GapBytes;
         }
 
         TSimd.Store(a00, c);
@@ -314,6 +321,8 @@ internal static unsafe class QuantizedKernel<TSimd, TVector, TCodes>
 
                 b += TCodes.StepBytes;
             }
+
+            b += TCodes.GapBytes;
         }
 
         TSimd.Store(a00, c);

@@ -138,8 +138,7 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
             int panelScales = blocks * PanelLayout.Width;
             for (int panel = 0; panel < panelCount; panel++)
             {
-                panels.ReadScales(
-                    firstPanel + panel, weight.Panel(firstPanel + panel), firstBlock, blocks, scales + (panel * panelScales));
+                panels.ReadScales(weight.Panel(firstPanel + panel), firstBlock, blocks, scales + (panel * panelScales));
             }
 
             // Where the second panel is missing the first stands in, for tile columns unread.
@@ -186,7 +185,7 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
 
     private static byte* Codes<TCodes>(CpuWeightMatrix weight, int panel, int firstBlock, int column)
         where TCodes : struct, IQuantizedCodes =>
-        weight.Panel(panel) + ((nint)firstBlock * QuantizedPanels.BlockBytes) + (column % PanelLayout.Width * TCodes.ColumnBytes);
+        weight.Panel(panel) + ((nint)firstBlock * (QuantizedPanels.BlockBytes + TCodes.GapBytes)) + (column % PanelLayout.Width * TCodes.ColumnBytes);
 
     private void MultiplyMany(int firstPanel, int firstRow, int rows, float* target, nint targetStride, float* scratch)
     {
@@ -201,7 +200,7 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
             for (int k = 0; k < weight.Columns; k += DepthPiece)
             {
                 int depth = Math.Min(DepthPiece, weight.Columns - k);
-                Unpack(panels, firstPanel + panel, source, k, depth, scales, scratch);
+                Unpack(panels, source, k, depth, scales, scratch);
                 PanelMode mode = k == 0 ? PanelMode.Overwrite : PanelMode.Resume;
                 for (int column = 0; column < PanelLayout.Width; column += 2 * TSimd.Count)
                 {
@@ -223,16 +222,16 @@ internal sealed unsafe class QuantizedMatMul<TSimd, TVector> : ParallelJob, IDis
         }
     }
 
-    private static void Unpack(QuantizedPanels panels, int panel, byte* source, int k, int depth, float* scales, float* target)
+    private static void Unpack(QuantizedPanels panels, byte* source, int k, int depth, float* scales, float* target)
     {
         int firstBlock = k / panels.BlockDepth;
         int blocks = (depth + panels.BlockDepth - 1) / panels.BlockDepth;
-        panels.ReadScales(panel, source, firstBlock, blocks, scales);
+        panels.ReadScales(source, firstBlock, blocks, scales);
         for (int block = 0; block < blocks; block++)
         {
             int done = block * panels.BlockDepth;
             panels.Unpack(
-                source + ((nint)(firstBlock + block) * QuantizedPanels.BlockBytes),
+                source + ((nint)(firstBlock + block) * panels.BlockStride),
                 scales + (block * PanelLayout.Width),
                 Math.Min(panels.BlockDepth, depth - done),
                 target + (done * PanelLayout.Width));

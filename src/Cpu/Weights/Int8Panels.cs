@@ -6,9 +6,12 @@ using InferenceServer.Tensors.Quantization;
 
 namespace InferenceServer.Cpu.Weights;
 
-/// <summary><see cref="GroupInt8"/> in panels: a block is <c>[16 pairs of inputs][32 outputs][2]</c> signed bytes, its scales 32 bf16.</summary>
+/// <summary><see cref="GroupInt8"/> in panels: a block is <c>[16 pairs of inputs][32 outputs][2]</c> signed bytes, then its scales, 32 bf16.</summary>
 internal sealed unsafe class Int8Panels : QuantizedPanels
 {
+    /// <summary>See <see cref="QuantizedPanels.BlockStride"/>.</summary>
+    public const int Stride = BlockBytes + (PanelLayout.Width * sizeof(ushort));
+
     public Int8Panels(int rows, int columns)
         : base(rows, columns, GroupInt8.GroupSize, sizeof(ushort))
     {
@@ -24,9 +27,9 @@ internal sealed unsafe class Int8Panels : QuantizedPanels
             {
                 int first = block * GroupInt8.GroupSize;
                 int depth = Math.Min(GroupInt8.GroupSize, Columns - first);
-                Scales(target)[(block * PanelLayout.Width) + n] =
+                Scales(target, block)[n] =
                     GroupInt8.Encode(new ReadOnlySpan<float>(row + first, depth), new Span<sbyte>(codes, depth));
-                sbyte* to = (sbyte*)target + ((nint)block * BlockBytes);
+                sbyte* to = (sbyte*)target + ((nint)block * Stride);
                 for (int k = 0; k < depth; k++)
                 {
                     to[Place(k, n)] = codes[k];
@@ -36,34 +39,38 @@ internal sealed unsafe class Int8Panels : QuantizedPanels
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public override void ReadScales(int panel, byte* source, int firstBlock, int count, float* target)
+    public override void ReadScales(byte* source, int firstBlock, int count, float* target)
     {
-        ushort* scales = Scales(source) + ((nint)firstBlock * PanelLayout.Width);
-        for (int i = 0; i < count * PanelLayout.Width; i += Vector256<ushort>.Count)
+        for (int block = firstBlock; block < firstBlock + count; block++)
         {
-            (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load(scales + i));
-            (low << 16).AsSingle().Store(target + i);
-            (high << 16).AsSingle().Store(target + i + Vector256<uint>.Count);
+            ushort* scales = Scales(source, block);
+            for (int i = 0; i < PanelLayout.Width; i += Vector256<ushort>.Count)
+            {
+                (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load(scales + i));
+                (low << 16).AsSingle().Store(target + i);
+                (high << 16).AsSingle().Store(target + i + Vector256<uint>.Count);
+            }
+
+            target += PanelLayout.Width;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void ReadRow(int panel, byte* source, int column, float* target)
     {
-        ushort* scales = Scales(source) + column;
-        sbyte* codes = (sbyte*)source;
         for (int k = 0; k < Columns; k++)
         {
-            target[k] = codes[Place(k, column)] * BFloat16.ToSingle(scales[k / GroupInt8.GroupSize * PanelLayout.Width]);
+            int block = k / GroupInt8.GroupSize;
+            sbyte* codes = (sbyte*)source + ((nint)block * Stride);
+            target[k] = codes[Place(k % GroupInt8.GroupSize, column)] * BFloat16.ToSingle(Scales(source, block)[column]);
         }
     }
 
     public override void Unpack(byte* codes, float* scales, int depth, float* target) =>
         Unpacking<Int8Codes>.Unpack(codes, scales, depth, target);
 
-    /// <summary>Where the code of an input and an output lies; blocks follow each other without a gap.</summary>
-    private static nint Place(int k, int column) => ((nint)(k / 2) * 2 * PanelLayout.Width) + (column * 2) + (k % 2);
+    /// <summary>Where the code of one of a block's inputs and an output lies.</summary>
+    private static int Place(int k, int column) => (k / 2 * 2 * PanelLayout.Width) + (column * 2) + (k % 2);
 
-    /// <summary>The scales of a panel.</summary>
-    public ushort* Scales(byte* panel) => (ushort*)(panel + ((nint)BlockCount * BlockBytes));
+    private static ushort* Scales(byte* panel, int block) => (ushort*)(panel + ((nint)block * Stride) + BlockBytes);
 }

@@ -15,7 +15,7 @@ internal static class PanelLayout
     /// Version of the bytes of every format's panels, in files of packed weights. To be raised with any change of what is packed: order,
     /// padding, scales or rounding; files of other versions are then packed anew.
     /// </summary>
-    public const int Version = 3;
+    public const int Version = 4;
 
     /// <summary>Outputs of a panel.</summary>
     public const int Width = 32;
