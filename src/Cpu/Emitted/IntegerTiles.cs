@@ -15,11 +15,21 @@ internal static unsafe class IntegerTiles
 {
     private const int Tile = PanelLayout.TileWidth;
 
+    /// <summary>Groups whose sums lie in the first-level cache between the tiles and their scaling.</summary>
+    private const int GroupsPerCall = 4;
+
+    /// <summary>Rows whose results stay in registers over the groups of a call.</summary>
+    private const int RowsPerPass = 4;
+
+    private const int SumTile = Tile * Tile;
+    private const int Int8Sums = 4 * SumTile;
+    private const int NF4Sums = 2 * SumTile;
+
     /// <summary>Bytes of the unpacked weights of a panel over so many inputs.</summary>
     public static int UnpackedBytes(int depth) => depth * PanelLayout.Width;
 
     /// <summary>Floats of scratch memory: the unpacked weights, then sums.</summary>
-    public static int ScratchFloats(int depth) => (UnpackedBytes(depth) + IntegerTileCode.SumBytes) / sizeof(float);
+    public static int ScratchFloats(int depth) => (UnpackedBytes(depth) + (GroupsPerCall * IntegerTileCode.SumBytes)) / sizeof(float);
 
     /// <summary>
     /// Turns codes into bytes by quads of inputs: int8 <c>[groups][2 tiles][8][16][4]</c>, NF4, whose groups are twice as long,
@@ -66,17 +76,15 @@ internal static unsafe class IntegerTiles
         int rows,
         bool resume)
     {
-        for (int row = 0; !resume && row < rows; row++)
-        {
-            new Span<float>(c + (row * IntegerDotKernels.ResultStride), PanelLayout.Width).Clear();
-        }
-
         bool isInt8 = format == WeightFormat.Int8;
         int size = QuantizeRows.GroupSize(format);
-        DotArguments arguments = new() { XStride = isInt8 ? split.Stride : x.Stride, C = (float*)sums, Blocks = 1 };
+        DotArguments arguments = new() { XStride = isInt8 ? split.Stride : x.Stride, C = (float*)sums };
         nint start = (firstRow * arguments.XStride) + ((nint)firstGroup * size);
-        for (int group = 0; group < groups; group++)
+        for (int group = 0; group < groups; group += GroupsPerCall)
         {
+            int count = Math.Min(GroupsPerCall, groups - group);
+            bool goesOn = resume || group > 0;
+            arguments.Blocks = count;
             arguments.B0 = weights + UnpackedBytes(group * size);
             GroupFactor* factors = x.Factors + ((nint)firstRow * x.Groups) + firstGroup + group;
             if (isInt8)
@@ -84,54 +92,168 @@ internal static unsafe class IntegerTiles
                 arguments.X = (byte*)split.High + start + (group * size);
                 arguments.B1 = (byte*)split.Low + start + (group * size);
                 kernels.Int8(&arguments);
-                AddInt8(sums, (ushort*)(weightScales + (group * Int8Panels.Stride)), factors, x.Groups, c, rows);
+                AddInt8(sums, weightScales + (group * Int8Panels.Stride), count, factors, x.Groups, c, rows, goesOn);
             }
             else
             {
                 arguments.X = x.Integers + start + (group * size);
                 kernels.NF4(&arguments);
-                AddNF4(sums, (float*)(weightScales + (group * NF4Panels.Stride)), factors, x.Groups, c, rows);
+                AddNF4(sums, weightScales + (group * NF4Panels.Stride), count, factors, x.Groups, c, rows, goesOn);
             }
         }
     }
 
+    /// <summary>Scales the sums of groups and adds them to the results, four rows at a time, then row after row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddInt8(int* sums, ushort* weightScales, GroupFactor* factors, int factorStride, float* c, int rows)
+    private static void AddInt8(int* sums, byte* weightScales, int groups, GroupFactor* factors, nint factorStride, float* c, int rows, bool goesOn)
     {
-        Vector512<float> first = Widen(weightScales);
-        Vector512<float> second = Widen(weightScales + Tile);
-        for (int row = 0; row < rows; row++)
+        const int Stride = IntegerDotKernels.ResultStride;
+        int row = 0;
+        for (; row <= rows - RowsPerPass; row += RowsPerPass)
         {
-            int* sum = sums + (row * Tile);
-            Vector512<float> exponent = Vector512.Create(factors[(nint)row * factorStride].Exponent);
-            float* target = c + (row * IntegerDotKernels.ResultStride);
-            Vector512<int> left = (Vector512.Load(sum) << 8) + Vector512.Load(sum + (2 * Tile * Tile));
-            Vector512<int> right = (Vector512.Load(sum + (Tile * Tile)) << 8) + Vector512.Load(sum + (3 * Tile * Tile));
-            Add(left, Avx512F.Scale(first, exponent), target);
-            Add(right, Avx512F.Scale(second, exponent), target + Tile);
+            float* target = c + (row * Stride);
+            Vector512<float> left0 = Begin(target, goesOn);
+            Vector512<float> right0 = Begin(target + Tile, goesOn);
+            Vector512<float> left1 = Begin(target + Stride, goesOn);
+            Vector512<float> right1 = Begin(target + Stride + Tile, goesOn);
+            Vector512<float> left2 = Begin(target + (2 * Stride), goesOn);
+            Vector512<float> right2 = Begin(target + (2 * Stride) + Tile, goesOn);
+            Vector512<float> left3 = Begin(target + (3 * Stride), goesOn);
+            Vector512<float> right3 = Begin(target + (3 * Stride) + Tile, goesOn);
+            for (int group = 0; group < groups; group++)
+            {
+                ushort* scales = (ushort*)(weightScales + (group * Int8Panels.Stride));
+                Vector512<float> first = Widen(scales);
+                Vector512<float> second = Widen(scales + Tile);
+                int* sum = sums + (group * Int8Sums) + (row * Tile);
+                GroupFactor* factor = factors + (row * factorStride) + group;
+                Vector512<float> exponent = Vector512.Create(factor->Exponent);
+                left0 = AddInt8(left0, sum, first, exponent);
+                right0 = AddInt8(right0, sum + SumTile, second, exponent);
+                exponent = Vector512.Create(factor[factorStride].Exponent);
+                left1 = AddInt8(left1, sum + Tile, first, exponent);
+                right1 = AddInt8(right1, sum + SumTile + Tile, second, exponent);
+                exponent = Vector512.Create(factor[2 * factorStride].Exponent);
+                left2 = AddInt8(left2, sum + (2 * Tile), first, exponent);
+                right2 = AddInt8(right2, sum + SumTile + (2 * Tile), second, exponent);
+                exponent = Vector512.Create(factor[3 * factorStride].Exponent);
+                left3 = AddInt8(left3, sum + (3 * Tile), first, exponent);
+                right3 = AddInt8(right3, sum + SumTile + (3 * Tile), second, exponent);
+            }
+
+            left0.Store(target);
+            right0.Store(target + Tile);
+            left1.Store(target + Stride);
+            right1.Store(target + Stride + Tile);
+            left2.Store(target + (2 * Stride));
+            right2.Store(target + (2 * Stride) + Tile);
+            left3.Store(target + (3 * Stride));
+            right3.Store(target + (3 * Stride) + Tile);
+        }
+
+        for (; row < rows; row++)
+        {
+            float* target = c + (row * Stride);
+            Vector512<float> left = Begin(target, goesOn);
+            Vector512<float> right = Begin(target + Tile, goesOn);
+            for (int group = 0; group < groups; group++)
+            {
+                int* sum = sums + (group * Int8Sums) + (row * Tile);
+                ushort* scales = (ushort*)(weightScales + (group * Int8Panels.Stride));
+                Vector512<float> exponent = Vector512.Create(factors[(row * factorStride) + group].Exponent);
+                left = AddInt8(left, sum, Widen(scales), exponent);
+                right = AddInt8(right, sum + SumTile, Widen(scales + Tile), exponent);
+            }
+
+            left.Store(target);
+            right.Store(target + Tile);
         }
     }
 
+    /// <summary>The same for NF4, whose x has a mantissa too, and sums a start.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddNF4(int* sums, float* weightScales, GroupFactor* factors, int factorStride, float* c, int rows)
+    private static void AddNF4(int* sums, byte* weightScales, int groups, GroupFactor* factors, nint factorStride, float* c, int rows, bool goesOn)
     {
-        Vector512<float> first = Vector512.Load(weightScales);
-        Vector512<float> second = Vector512.Load(weightScales + Tile);
-        for (int row = 0; row < rows; row++)
+        const int Stride = IntegerDotKernels.ResultStride;
+        int row = 0;
+        for (; row <= rows - RowsPerPass; row += RowsPerPass)
         {
-            int* sum = sums + (row * Tile);
-            GroupFactor* own = factors + ((nint)row * factorStride);
-            Vector512<float> exponent = Vector512.Create(own->Exponent);
-            Vector512<int> start = Vector512.Create(own->Start);
-            float* target = c + (row * IntegerDotKernels.ResultStride);
-            Add(Vector512.Load(sum) + start, Avx512F.Scale(first * own->Mantissa, exponent), target);
-            Add(Vector512.Load(sum + (Tile * Tile)) + start, Avx512F.Scale(second * own->Mantissa, exponent), target + Tile);
+            float* target = c + (row * Stride);
+            Vector512<float> left0 = Begin(target, goesOn);
+            Vector512<float> right0 = Begin(target + Tile, goesOn);
+            Vector512<float> left1 = Begin(target + Stride, goesOn);
+            Vector512<float> right1 = Begin(target + Stride + Tile, goesOn);
+            Vector512<float> left2 = Begin(target + (2 * Stride), goesOn);
+            Vector512<float> right2 = Begin(target + (2 * Stride) + Tile, goesOn);
+            Vector512<float> left3 = Begin(target + (3 * Stride), goesOn);
+            Vector512<float> right3 = Begin(target + (3 * Stride) + Tile, goesOn);
+            for (int group = 0; group < groups; group++)
+            {
+                float* scales = (float*)(weightScales + (group * NF4Panels.Stride));
+                Vector512<float> first = Vector512.Load(scales);
+                Vector512<float> second = Vector512.Load(scales + Tile);
+                int* sum = sums + (group * NF4Sums) + (row * Tile);
+                GroupFactor* factor = factors + (row * factorStride) + group;
+                left0 = AddNF4(left0, sum, first, factor);
+                right0 = AddNF4(right0, sum + SumTile, second, factor);
+                factor += factorStride;
+                left1 = AddNF4(left1, sum + Tile, first, factor);
+                right1 = AddNF4(right1, sum + SumTile + Tile, second, factor);
+                factor += factorStride;
+                left2 = AddNF4(left2, sum + (2 * Tile), first, factor);
+                right2 = AddNF4(right2, sum + SumTile + (2 * Tile), second, factor);
+                factor += factorStride;
+                left3 = AddNF4(left3, sum + (3 * Tile), first, factor);
+                right3 = AddNF4(right3, sum + SumTile + (3 * Tile), second, factor);
+            }
+
+            left0.Store(target);
+            right0.Store(target + Tile);
+            left1.Store(target + Stride);
+            right1.Store(target + Stride + Tile);
+            left2.Store(target + (2 * Stride));
+            right2.Store(target + (2 * Stride) + Tile);
+            left3.Store(target + (3 * Stride));
+            right3.Store(target + (3 * Stride) + Tile);
+        }
+
+        for (; row < rows; row++)
+        {
+            float* target = c + (row * Stride);
+            Vector512<float> left = Begin(target, goesOn);
+            Vector512<float> right = Begin(target + Tile, goesOn);
+            for (int group = 0; group < groups; group++)
+            {
+                int* sum = sums + (group * NF4Sums) + (row * Tile);
+                float* scales = (float*)(weightScales + (group * NF4Panels.Stride));
+                GroupFactor* factor = factors + (row * factorStride) + group;
+                left = AddNF4(left, sum, Vector512.Load(scales), factor);
+                right = AddNF4(right, sum + SumTile, Vector512.Load(scales + Tile), factor);
+            }
+
+            left.Store(target);
+            right.Store(target + Tile);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Add(Vector512<int> sum, Vector512<float> scale, float* target) =>
-        Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(sum), scale, Vector512.Load(target)).Store(target);
+    private static Vector512<float> Begin(float* result, bool goesOn) => goesOn ? Vector512.Load(result) : Vector512<float>.Zero;
+
+    /// <summary>The sums of the low bytes lie two tiles behind those of the high ones.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> AddInt8(Vector512<float> result, int* sum, Vector512<float> scale, Vector512<float> exponent) =>
+        Add(result, (Vector512.Load(sum) << 8) + Vector512.Load(sum + (2 * SumTile)), Avx512F.Scale(scale, exponent));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> AddNF4(Vector512<float> result, int* sum, Vector512<float> scale, GroupFactor* factor) =>
+        Add(
+            result,
+            Vector512.Load(sum) + Vector512.Create(factor->Start),
+            Avx512F.Scale(scale * factor->Mantissa, Vector512.Create(factor->Exponent)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Add(Vector512<float> result, Vector512<int> sum, Vector512<float> scale) =>
+        Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(sum), scale, result);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Widen(ushort* scales) =>

@@ -19,7 +19,7 @@ internal sealed unsafe partial class LinuxSignalStack
     private static readonly void* s_failed = (void*)-1;
 
     [ThreadStatic]
-    private static LinuxSignalStack? t_own;
+    private static LinuxSignalStack? s_own;
 
     private readonly void* _memory;
 
@@ -31,9 +31,9 @@ internal sealed unsafe partial class LinuxSignalStack
     /// <summary>Gives this thread such a stack unless it has one; where the system has no memory for it, all stays as it was.</summary>
     public static void Enlarge()
     {
-        if (t_own is null)
+        if (s_own is null)
         {
-            t_own = Install();
+            s_own = Install();
         }
     }
 
