@@ -6,10 +6,10 @@ namespace InferenceServer.Cpu.Emitted;
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct DotArguments
 {
-    /// <summary>First row of x: 32 bits for each step, two inputs of 16 bits or four of 8.</summary>
+    /// <summary>First row of x: 32 bits for each step, two inputs of 16 bits or four of 8. Of bf16 tiles, the first of <see cref="TileRows"/>.</summary>
     public byte* X;
 
-    /// <summary>Bytes from one row of x to the next.</summary>
+    /// <summary>Bytes from one row of x to the next; of bf16 tiles, from 16 rows to the next.</summary>
     public nint XStride;
 
     /// <summary>Weights of the first columns.</summary>

@@ -18,6 +18,9 @@ internal unsafe interface ITileKernels
     /// <summary>32 rows times a panel of 32 columns.</summary>
     void Square(DotArguments* arguments);
 
+    /// <summary>The same, asking for weights ahead.</summary>
+    void SquareAhead(DotArguments* arguments);
+
     /// <summary>Sums of 16 rows times 32 columns of int8, group by group.</summary>
     void Int8(DotArguments* arguments);
 

@@ -82,7 +82,7 @@ internal sealed unsafe class NarrowRows : ParallelJob, IDisposable
 
     /// <summary>The upper half of each, rounded; what is not a number stays none.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<uint> Round(Vector512<float> value)
+    public static Vector512<uint> Round(Vector512<float> value)
     {
         Vector512<uint> bits = value.AsUInt32();
         Vector512<uint> rounded = (bits + Vector512.Create(0x7fffu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;

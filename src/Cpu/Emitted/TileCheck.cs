@@ -10,9 +10,13 @@ internal static unsafe class TileCheck
     private const int Columns = 64;
     private const int Depth = 64;
     private const int PanelColumns = 32;
+    private const int BlockDepth = 32;
+    private const int TileRows = TileKernelCode.TileRows;
     private const double Tolerance = 1e-5;
 
-    /// <summary>Whether both kernels give the product, begun in one piece and gone on with in another.</summary>
+    private delegate void Kernel(DotArguments* arguments);
+
+    /// <summary>Whether the kernels give the product, begun in one piece and gone on with in another.</summary>
     public static bool Passes(ITileKernels kernels)
     {
         const int XBytes = Rows * Depth * sizeof(ushort);
@@ -32,7 +36,9 @@ internal static unsafe class TileCheck
             kernels.Begin();
             try
             {
-                return Multiply(kernels, x, panels, c, square: false) && Multiply(kernels, x, panels, c, square: true);
+                return Multiply(x, panels, c, kernels.Narrow, square: false)
+                    && Multiply(x, panels, c, kernels.Square, square: true)
+                    && Multiply(x, panels, c, kernels.SquareAhead, square: true);
             }
             finally
             {
@@ -45,27 +51,19 @@ internal static unsafe class TileCheck
         }
     }
 
-    private static bool Multiply(ITileKernels kernels, ushort* x, ushort* panels, float* c, bool square)
+    private static bool Multiply(ushort* x, ushort* panels, float* c, Kernel kernel, bool square)
     {
         const int PanelElements = PanelColumns * Depth;
-        const int BlockDepth = 32;
-        DotArguments arguments = new() { XStride = Depth * sizeof(ushort), C = c, CStride = Columns * sizeof(float), Blocks = 1 };
+        DotArguments arguments = new() { XStride = TileRows * Depth * sizeof(ushort), C = c, CStride = Columns * sizeof(float), Blocks = 1 };
         for (int block = 0; block < Depth / BlockDepth; block++)
         {
-            arguments.X = (byte*)(x + (block * BlockDepth));
+            arguments.X = (byte*)(x + (block * BlockDepth * TileRows));
             arguments.B0 = (byte*)(panels + (block * BlockDepth * PanelColumns));
             arguments.B1 = arguments.B0 + (PanelElements * sizeof(ushort));
             arguments.Prefetch0 = arguments.B0;
             arguments.Prefetch1 = arguments.B1;
             arguments.Resume = block;
-            if (square)
-            {
-                kernels.Square(&arguments);
-            }
-            else
-            {
-                kernels.Narrow(&arguments);
-            }
+            kernel(&arguments);
         }
 
         int rows = square ? Rows : Rows / 2;
@@ -79,7 +77,7 @@ internal static unsafe class TileCheck
                 for (int k = 0; k < Depth; k++)
                 {
                     ushort* panel = panels + (column / PanelColumns * PanelElements);
-                    double product = (double)BFloat16.ToSingle(x[(row * Depth) + k]) * BFloat16.ToSingle(panel[Place(k, column % PanelColumns)]);
+                    double product = (double)BFloat16.ToSingle(x[InputPlace(row, k)]) * BFloat16.ToSingle(panel[Place(k, column % PanelColumns)]);
                     sum += product;
                     size += Math.Abs(product);
                 }
@@ -93,6 +91,10 @@ internal static unsafe class TileCheck
 
         return true;
     }
+
+    /// <summary>Where <see cref="TileRows"/> puts an input: [rows / 16][blocks of 32][16][32].</summary>
+    private static int InputPlace(int row, int k) =>
+        (row / TileRows * TileRows * Depth) + (k / BlockDepth * BlockDepth * TileRows) + (row % TileRows * BlockDepth) + (k % BlockDepth);
 
     /// <summary>Where a bf16 panel has a weight: [blocks of 32][2 tiles][16 pairs][16 columns][2].</summary>
     private static int Place(int k, int column) =>

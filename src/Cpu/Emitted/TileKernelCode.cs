@@ -35,7 +35,7 @@ internal static class TileKernelCode
         BeginTiles(c, tmm0, tmm1, tmm2, tmm3, narrow: true);
         Label loop = c.CreateLabel();
         c.Label(ref loop);
-        c.tileloadd(tmm4, __[rsi + rdx]);
+        c.tileloadd(tmm4, __[rsi + rax]);
         c.tileloadd(tmm5, __[rcx + rax]);
         Prefetch(c, r10, 0);
         c.tdpbf16ps(tmm0, tmm4, tmm5);
@@ -48,7 +48,7 @@ internal static class TileKernelCode
         c.tileloadd(tmm5, __[r8 + rax + TileBytes]);
         Prefetch(c, r11, TileBytes);
         c.tdpbf16ps(tmm3, tmm4, tmm5);
-        c.add(rsi, RowBytes);
+        c.add(rsi, TileBytes);
         c.add(rcx, BlockBytes);
         c.add(r8, BlockBytes);
         c.add(r10, BlockBytes);
@@ -60,34 +60,10 @@ internal static class TileKernelCode
     }
 
     /// <summary>32 rows times 32 columns, one panel: each tile that is loaded serves two products.</summary>
-    public static Assembler Square()
-    {
-        Assembler c = new(64);
-        LoadFields(c);
+    public static Assembler Square() => Square(ahead: false);
 
-        // The second 16 rows of x.
-        c.mov(r11, rdx);
-        c.shl(r11, 4);
-        c.add(r11, rsi);
-        BeginTiles(c, tmm0, tmm1, tmm2, tmm3, narrow: false);
-        Label loop = c.CreateLabel();
-        c.Label(ref loop);
-        c.tileloadd(tmm6, __[rcx + rax]);
-        c.tileloadd(tmm4, __[rsi + rdx]);
-        c.tileloadd(tmm7, __[rcx + rax + TileBytes]);
-        c.tdpbf16ps(tmm0, tmm4, tmm6);
-        c.tileloadd(tmm5, __[r11 + rdx]);
-        c.tdpbf16ps(tmm1, tmm4, tmm7);
-        c.tdpbf16ps(tmm2, tmm5, tmm6);
-        c.tdpbf16ps(tmm3, tmm5, tmm7);
-        c.add(rsi, RowBytes);
-        c.add(r11, RowBytes);
-        c.add(rcx, BlockBytes);
-        c.dec(r9);
-        c.jne(loop);
-        EndTiles(c, narrow: false);
-        return c;
-    }
+    /// <summary>The same for the first to pass over weights, which it asks for ahead.</summary>
+    public static Assembler SquareAhead() => Square(ahead: true);
 
     /// <summary>Sets the shape of the tiles, from 64 bytes at the address given.</summary>
     public static Assembler Configure()
@@ -121,6 +97,53 @@ internal static class TileKernelCode
             target[FirstColumnBytes + (2 * tile)] = RowBytes;
             target[FirstRows + tile] = TileRows;
         }
+    }
+
+    private static Assembler Square(bool ahead)
+    {
+        Assembler c = new(64);
+        LoadFields(c);
+        if (ahead)
+        {
+            c.mov(r10, Field(nameof(DotArguments.Prefetch0)));
+        }
+
+        // The second 16 rows of x.
+        c.mov(r11, rsi);
+        c.add(r11, rdx);
+        BeginTiles(c, tmm0, tmm1, tmm2, tmm3, narrow: false);
+        Label loop = c.CreateLabel();
+        c.Label(ref loop);
+        c.tileloadd(tmm6, __[rcx + rax]);
+        c.tileloadd(tmm4, __[rsi + rax]);
+        if (ahead)
+        {
+            Prefetch(c, r10, 0);
+        }
+
+        c.tileloadd(tmm7, __[rcx + rax + TileBytes]);
+        c.tdpbf16ps(tmm0, tmm4, tmm6);
+        c.tileloadd(tmm5, __[r11 + rax]);
+        if (ahead)
+        {
+            Prefetch(c, r10, TileBytes);
+        }
+
+        c.tdpbf16ps(tmm1, tmm4, tmm7);
+        c.tdpbf16ps(tmm2, tmm5, tmm6);
+        c.tdpbf16ps(tmm3, tmm5, tmm7);
+        c.add(rsi, TileBytes);
+        c.add(r11, TileBytes);
+        c.add(rcx, BlockBytes);
+        if (ahead)
+        {
+            c.add(r10, BlockBytes);
+        }
+
+        c.dec(r9);
+        c.jne(loop);
+        EndTiles(c, narrow: false);
+        return c;
     }
 
     private static void LoadFields(Assembler c)

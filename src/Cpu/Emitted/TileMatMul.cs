@@ -11,13 +11,19 @@ namespace InferenceServer.Cpu.Emitted;
 /// 32 inputs, in their order, however many rows there are.
 /// </summary>
 /// <remarks>
-/// Work is cut into pairs of panels (64 outputs) times groups of rows. Up to 16 rows stream W past once, both panels side by side. More take
-/// W in pieces of <see cref="BlocksPerPiece"/> depth blocks that stay in the first-level cache while 32 rows after 32 pass over them.
+/// Work is cut into two to eight panels (32 outputs each) times groups of rows: few for many threads, more where these have enough, because each
+/// item reads its rows of x once. Up to 16 rows stream W past once, two panels side by side. More take W in pieces of
+/// <see cref="BlocksPerPiece"/> depth blocks that stay in the first-level cache while 32 rows after 32 pass over them, x of all the item's rows and
+/// the sums in the second.
 /// </remarks>
 internal sealed unsafe class TileMatMul : ParallelJob, IDisposable
 {
-    private const int PanelsPerItem = 2;
-    private const int ItemWidth = PanelsPerItem * PanelLayout.Width;
+    private const int NarrowPanels = 2;
+    private const int MaxPanelsPerItem = 8;
+
+    /// <summary>Items for each worker, so that none waits long for another at the end.</summary>
+    private const int ItemsPerWorker = 4;
+
     private const int SquareRows = 2 * TileKernelCode.TileRows;
     private const int RowsPerItem = 256;
     private const int BlockBytes = 2 * PanelLayout.TileBytes;
@@ -32,19 +38,20 @@ internal sealed unsafe class TileMatMul : ParallelJob, IDisposable
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _scratch;
     private readonly ITileKernels _kernels;
-    private readonly NarrowRows _narrow;
+    private readonly TileRows _tiles;
     private CpuWeightMatrix? _weight;
     private Rows _y;
     private int _rows;
     private int _rowGroups;
     private int _rowsPerGroup;
+    private int _panelsPerItem;
 
     public TileMatMul(WorkerPool pool, WorkerScratch scratch, ITileKernels kernels)
     {
         _pool = pool;
         _scratch = scratch;
         _kernels = kernels;
-        _narrow = new NarrowRows(pool);
+        _tiles = new TileRows(pool);
     }
 
     public void Run(TensorView x, CpuWeightMatrix weight, TensorView y)
@@ -56,22 +63,28 @@ internal sealed unsafe class TileMatMul : ParallelJob, IDisposable
         // Whole tiles of x are read; what stands in rows beyond the last is multiplied and dropped.
         int step = _rows <= TileKernelCode.TileRows ? TileKernelCode.TileRows : SquareRows;
         int padded = (_rows + step - 1) / step * step;
-        _narrow.Run(new Rows(x), x.Rows, x.Columns, padded);
+        _tiles.Run(new Rows(x), x.Rows, x.Columns, padded);
         _rowGroups = (_rows + RowsPerItem - 1) / RowsPerItem;
         _rowsPerGroup = (((_rows + _rowGroups - 1) / _rowGroups) + step - 1) / step * step;
-        int panelPairs = (weight.PanelCount + PanelsPerItem - 1) / PanelsPerItem;
         bool parallel = (long)_rows * weight.Rows * weight.Columns >= SerialLimit;
-        _pool.Run(this, panelPairs * _rowGroups, parallel);
+        _panelsPerItem = _rows <= TileKernelCode.TileRows ? NarrowPanels : MaxPanelsPerItem;
+        while (_panelsPerItem > NarrowPanels && ItemCount(weight) < ItemsPerWorker * _pool.WorkerCount)
+        {
+            _panelsPerItem /= 2;
+        }
+
+        _pool.Run(this, ItemCount(weight), parallel);
         _weight = null;
     }
 
-    public void Dispose() => _narrow.Dispose();
+    public void Dispose() => _tiles.Dispose();
 
     public override void Execute(int item, int worker)
     {
         // Row groups of the same panels follow each other, so that the panels are still in the cache.
         CpuWeightMatrix weight = _weight!;
-        int firstPanel = item / _rowGroups * PanelsPerItem;
+        int firstPanel = item / _rowGroups * _panelsPerItem;
+        int panels = Math.Min(_panelsPerItem, weight.PanelCount - firstPanel);
         int firstRow = item % _rowGroups * _rowsPerGroup;
         int rows = Math.Min(_rowsPerGroup, _rows - firstRow);
         if (rows <= 0)
@@ -79,21 +92,21 @@ internal sealed unsafe class TileMatMul : ParallelJob, IDisposable
             return;
         }
 
-        float* tile = _scratch.Get(worker, (RowsPerItem + SquareRows) * ItemWidth);
-        DotArguments arguments = new() { XStride = _narrow.Stride * sizeof(ushort), CStride = ItemWidth * sizeof(float) };
-        byte* b0 = weight.Panel(firstPanel);
-        byte* b1 = weight.Panel(Math.Min(firstPanel + 1, weight.PanelCount - 1));
+        int itemWidth = _panelsPerItem * PanelLayout.Width;
+        float* sums = _scratch.Get(worker, (RowsPerItem + SquareRows) * itemWidth);
+        DotArguments arguments = new() { XStride = _tiles.Stride, CStride = itemWidth * sizeof(float) };
         int blocks = (weight.Columns + PanelLayout.DepthBlock - 1) / PanelLayout.DepthBlock;
-        ushort* x = _narrow.Target + (firstRow * _narrow.Stride);
+        byte* x = _tiles.Target + (firstRow / TileKernelCode.TileRows * _tiles.Stride);
         _kernels.Begin();
         if (_rows <= TileKernelCode.TileRows)
         {
-            arguments.X = (byte*)x;
-            arguments.B0 = b0;
-            arguments.B1 = b1;
-            arguments.Prefetch0 = b0 + PrefetchBytes;
-            arguments.Prefetch1 = b1 + PrefetchBytes;
-            arguments.C = tile;
+            // Where the second panel is missing the first stands in, for columns of the result that nobody reads.
+            arguments.X = x;
+            arguments.B0 = weight.Panel(firstPanel);
+            arguments.B1 = weight.Panel(firstPanel + panels - 1);
+            arguments.Prefetch0 = arguments.B0 + PrefetchBytes;
+            arguments.Prefetch1 = arguments.B1 + PrefetchBytes;
+            arguments.C = sums;
             arguments.Blocks = blocks;
             _kernels.Narrow(&arguments);
         }
@@ -103,31 +116,42 @@ internal sealed unsafe class TileMatMul : ParallelJob, IDisposable
             {
                 arguments.Blocks = Math.Min(BlocksPerPiece, blocks - block);
                 arguments.Resume = block > 0 ? 1 : 0;
-                arguments.B0 = b0 + ((nint)block * BlockBytes);
-                MultiplyRows(&arguments, x + (block * PanelLayout.DepthBlock), tile, rows);
-                arguments.B0 = b1 + ((nint)block * BlockBytes);
-                MultiplyRows(&arguments, x + (block * PanelLayout.DepthBlock), tile + PanelLayout.Width, rows);
+                for (int panel = 0; panel < panels; panel++)
+                {
+                    arguments.B0 = weight.Panel(firstPanel + panel) + ((nint)block * BlockBytes);
+                    MultiplyRows(&arguments, x + ((nint)block * PanelLayout.TileBytes), sums + (panel * PanelLayout.Width), rows, itemWidth);
+                }
             }
         }
 
         _kernels.End();
         int firstColumn = firstPanel * PanelLayout.Width;
-        int width = Math.Min(ItemWidth, weight.Rows - firstColumn);
+        int width = Math.Min(itemWidth, weight.Rows - firstColumn);
         for (int row = 0; row < rows; row++)
         {
             float* y = _y.At(firstRow + row) + firstColumn;
-            new ReadOnlySpan<float>(tile + (row * ItemWidth), width).CopyTo(new Span<float>(y, width));
+            new ReadOnlySpan<float>(sums + (row * itemWidth), width).CopyTo(new Span<float>(y, width));
         }
     }
 
-    /// <summary>One piece of a panel for all rows of an item.</summary>
-    private void MultiplyRows(DotArguments* arguments, ushort* x, float* c, int rows)
+    private int ItemCount(CpuWeightMatrix weight) => (weight.PanelCount + _panelsPerItem - 1) / _panelsPerItem * _rowGroups;
+
+    /// <summary>One piece of a panel for all rows of an item; the first of them ask for what comes next.</summary>
+    private void MultiplyRows(DotArguments* arguments, byte* x, float* c, int rows, int itemWidth)
     {
+        arguments->Prefetch0 = arguments->B0 + PrefetchBytes;
         for (int row = 0; row < rows; row += SquareRows)
         {
-            arguments->X = (byte*)(x + (row * _narrow.Stride));
-            arguments->C = c + (row * ItemWidth);
-            _kernels.Square(arguments);
+            arguments->X = x + (row / TileKernelCode.TileRows * _tiles.Stride);
+            arguments->C = c + (row * itemWidth);
+            if (row == 0)
+            {
+                _kernels.SquareAhead(arguments);
+            }
+            else
+            {
+                _kernels.Square(arguments);
+            }
         }
     }
 }

@@ -46,7 +46,7 @@ public sealed unsafe class TileTests
             DotArguments arguments = new()
             {
                 X = memory,
-                XStride = KernelParts.VectorBytes,
+                XStride = 1024,
                 B0 = memory + (Bytes / 2),
                 C = c,
                 CStride = Columns * sizeof(float),
@@ -160,7 +160,9 @@ public sealed unsafe class TileTests
     {
         using CpuBackend backend = Create();
         int seed = 1;
-        foreach ((int outputs, int inputs) in new[] { (1, 1), (33, 31), (64, 64), (97, 67), (130, 1031) })
+
+        // The last two are wide enough for items of four and of eight panels.
+        foreach ((int outputs, int inputs) in new[] { (1, 1), (33, 31), (64, 64), (97, 67), (130, 1031), (1100, 40), (2100, 40) })
         {
             HostTensor weight = HostTensor.Random(outputs, inputs, seed++);
             using WeightMatrix matrix = Pack(backend, weight);
@@ -308,6 +310,13 @@ public sealed unsafe class TileTests
             DotArguments changed = *arguments;
             change(&changed);
             _kernels.Narrow(&changed);
+        }
+
+        public void SquareAhead(DotArguments* arguments)
+        {
+            DotArguments changed = *arguments;
+            change(&changed);
+            _kernels.SquareAhead(&changed);
         }
 
         public void Square(DotArguments* arguments)

@@ -31,6 +31,8 @@ internal sealed unsafe class InterpretedTiles : ITileKernels
 
     public void Square(DotArguments* arguments) => Run(Shape.BFloat16, Own.Square, arguments);
 
+    public void SquareAhead(DotArguments* arguments) => Run(Shape.BFloat16, Own.SquareAhead, arguments);
+
     public void Int8(DotArguments* arguments) => Run(Shape.Integers, Own.Int8, arguments);
 
     public void NF4(DotArguments* arguments) => Run(Shape.Integers, Own.NF4, arguments);
@@ -58,6 +60,8 @@ internal sealed unsafe class InterpretedTiles : ITileKernels
         public TileInterpreter Narrow { get; } = Interpreter(TileKernelCode.Narrow(), s_bfloat16);
 
         public TileInterpreter Square { get; } = Interpreter(TileKernelCode.Square(), s_bfloat16);
+
+        public TileInterpreter SquareAhead { get; } = Interpreter(TileKernelCode.SquareAhead(), s_bfloat16);
 
         public TileInterpreter Int8 { get; } = Interpreter(IntegerTileCode.Int8(), s_integers);
 
