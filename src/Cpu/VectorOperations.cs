@@ -20,6 +20,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     private readonly RowMap<TSimd, TVector, AddOperator<TSimd, TVector>> _add;
     private readonly RowMap<TSimd, TVector, SoftCapOperator<TSimd, TVector>> _softCap;
     private readonly RowMap<TSimd, TVector, ActivationOperator<TSimd, TVector>> _activate;
+    private readonly RowMap<TSimd, TVector, SiluOperator<TSimd, TVector>> _silu;
     private readonly RmsNorm<TSimd, TVector> _rmsNorm;
     private readonly LayerNorm<TSimd, TVector> _layerNorm;
     private readonly MatMul<TSimd, TVector> _matMul;
@@ -44,6 +45,7 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         _add = new RowMap<TSimd, TVector, AddOperator<TSimd, TVector>>(pool);
         _softCap = new RowMap<TSimd, TVector, SoftCapOperator<TSimd, TVector>>(pool);
         _activate = new RowMap<TSimd, TVector, ActivationOperator<TSimd, TVector>>(pool);
+        _silu = new RowMap<TSimd, TVector, SiluOperator<TSimd, TVector>>(pool);
         _rmsNorm = new RmsNorm<TSimd, TVector>(pool);
         _layerNorm = new LayerNorm<TSimd, TVector>(pool);
         _matMul = new MatMul<TSimd, TVector>(pool, scratch);
@@ -99,14 +101,14 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
     public override void Activate(Activation activation, TensorView y)
     {
         Rows rows = new(y);
-        _activate.Run(new ActivationOperator<TSimd, TVector>(activation, gated: false), rows, rows, rows, y.Rows, y.Columns);
+        Activate(activation, gated: false, rows, rows, y);
     }
 
     public override void GatedActivation(TensorView x, Activation activation, TensorView y)
     {
         Rows gates = new(x);
         Rows values = new(x.SliceColumns(y.Columns, y.Columns));
-        _activate.Run(new ActivationOperator<TSimd, TVector>(activation, gated: true), gates, values, new Rows(y), y.Rows, y.Columns);
+        Activate(activation, gated: true, gates, values, y);
     }
 
     public override void RmsNorm(TensorView x, DeviceBuffer weight, float offset, float epsilon, TensorView y) =>
@@ -170,4 +172,16 @@ internal sealed unsafe class VectorOperations<TSimd, TVector> : CpuOperations
         _applyReplacedRows.Run(batch, module, x, y);
 
     public override void ApplyEmbeddingAdapters(LoraBatch batch, int module, TensorView y) => _applyEmbeddingAdapters.Run(batch, module, y);
+
+    private void Activate(Activation activation, bool gated, Rows gates, Rows values, TensorView y)
+    {
+        if (activation == Activation.Silu)
+        {
+            _silu.Run(new SiluOperator<TSimd, TVector>(gated), gates, values, new Rows(y), y.Rows, y.Columns);
+        }
+        else
+        {
+            _activate.Run(new ActivationOperator<TSimd, TVector>(activation, gated), gates, values, new Rows(y), y.Rows, y.Columns);
+        }
+    }
 }

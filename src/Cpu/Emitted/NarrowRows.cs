@@ -17,7 +17,9 @@ internal sealed unsafe class NarrowRows : ParallelJob, IDisposable
     private readonly WorkerPool _pool;
     private readonly WorkerScratch _memory = new(1);
     private Rows _x;
+    private int _rows;
     private int _columns;
+    private int _rowsPerItem;
     private int _pieces;
 
     public NarrowRows(WorkerPool pool) => _pool = pool;
@@ -36,11 +38,13 @@ internal sealed unsafe class NarrowRows : ParallelJob, IDisposable
     public void Run(Rows x, int rows, int columns, int roomForRows)
     {
         _x = x;
+        _rows = rows;
         _columns = columns;
         Stride = PaddedStride(columns, PanelLayout.DepthBlock);
         Target = (ushort*)_memory.Get(0, ((roomForRows * Stride) + 1) / 2);
-        _pieces = (columns + DepthPerItem - 1) / DepthPerItem;
-        _pool.Run(this, rows * _pieces, (long)rows * columns >= SerialLimit);
+        _rowsPerItem = _pool.RowsPerItem(rows, columns);
+        _pieces = _rowsPerItem > 1 ? 1 : (columns + DepthPerItem - 1) / DepthPerItem;
+        _pool.Run(this, (rows + _rowsPerItem - 1) / _rowsPerItem * _pieces, (long)rows * columns >= SerialLimit);
     }
 
     /// <summary>Whole blocks and one cache line: rows a power of two apart would share a few places of the cache.</summary>
@@ -52,13 +56,17 @@ internal sealed unsafe class NarrowRows : ParallelJob, IDisposable
 
     public override void Execute(int item, int worker)
     {
-        int row = item / _pieces;
         int first = item % _pieces * DepthPerItem;
-        int count = Math.Min(DepthPerItem, _columns - first);
-        ushort* target = Target + (row * Stride) + first;
-        Narrow(_x.At(row) + first, target, count);
+        int count = _pieces == 1 ? _columns : Math.Min(DepthPerItem, _columns - first);
         int padded = (count + PanelLayout.DepthBlock - 1) / PanelLayout.DepthBlock * PanelLayout.DepthBlock;
-        new Span<ushort>(target + count, padded - count).Clear();
+        int firstRow = item / _pieces * _rowsPerItem;
+        int end = Math.Min(firstRow + _rowsPerItem, _rows);
+        for (int row = firstRow; row < end; row++)
+        {
+            ushort* target = Target + (row * Stride) + first;
+            Narrow(_x.At(row) + first, target, count);
+            new Span<ushort>(target + count, padded - count).Clear();
+        }
     }
 
     public void Dispose() => _memory.Dispose();

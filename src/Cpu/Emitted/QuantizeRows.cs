@@ -38,7 +38,9 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
     private readonly WorkerScratch _integers = new(1);
     private readonly WorkerScratch _factors = new(1);
     private Rows _x;
+    private int _rows;
     private int _columns;
+    private int _rowsPerItem;
     private int _pieces;
     private WeightFormat _format;
 
@@ -68,6 +70,7 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
     public void Run(Rows x, int rows, int columns, WeightFormat format, int roomForRows)
     {
         _x = x;
+        _rows = rows;
         _columns = columns;
         _format = format;
         Groups = (columns + GroupSize(format) - 1) / GroupSize(format);
@@ -76,16 +79,32 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
         Stride = (Groups + 1) * GroupBytes;
         Integers = (byte*)_integers.Get(0, roomForRows * Stride / sizeof(float));
         Factors = (GroupFactor*)_factors.Get(0, (long)rows * Groups * sizeof(GroupFactor) / sizeof(float));
-        _pieces = (Groups + GroupsPerItem - 1) / GroupsPerItem;
-        _pool.Run(this, rows * _pieces, (long)rows * columns >= SerialLimit);
+        _rowsPerItem = _pool.RowsPerItem(rows, columns);
+        _pieces = _rowsPerItem > 1 ? 1 : (Groups + GroupsPerItem - 1) / GroupsPerItem;
+        _pool.Run(this, (rows + _rowsPerItem - 1) / _rowsPerItem * _pieces, (long)rows * columns >= SerialLimit);
+    }
+
+    public override void Execute(int item, int worker)
+    {
+        int first = item % _pieces * GroupsPerItem;
+        int end = _pieces == 1 ? Groups : Math.Min(first + GroupsPerItem, Groups);
+        int firstRow = item / _pieces * _rowsPerItem;
+        int endRow = Math.Min(firstRow + _rowsPerItem, _rows);
+        for (int row = firstRow; row < endRow; row++)
+        {
+            Quantize(row, first, end);
+        }
+    }
+
+    public void Dispose()
+    {
+        _integers.Dispose();
+        _factors.Dispose();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public override void Execute(int item, int worker)
+    private void Quantize(int row, int first, int end)
     {
-        int row = item / _pieces;
-        int first = item % _pieces * GroupsPerItem;
-        int end = Math.Min(first + GroupsPerItem, Groups);
         int size = GroupSize(_format);
         float* x = _x.At(row);
         byte* target = Integers + (row * Stride);
@@ -106,12 +125,6 @@ internal sealed unsafe class QuantizeRows : ParallelJob, IDisposable
                 ? ToWords(source, (short*)(target + (group * GroupBytes)))
                 : ToBytes(source, (sbyte*)target + (group * GroupBytes));
         }
-    }
-
-    public void Dispose()
-    {
-        _integers.Dispose();
-        _factors.Dispose();
     }
 
     /// <summary>Quantises 32 elements, in their order.</summary>

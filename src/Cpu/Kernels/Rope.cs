@@ -23,6 +23,8 @@ internal sealed unsafe class Rope<TSimd, TVector> : ParallelJob
     private int _half;
     private int _heads;
     private int _headSize;
+    private int _rows;
+    private int _rowsPerItem;
 
     public Rope(WorkerPool pool, StepState step)
     {
@@ -45,17 +47,22 @@ internal sealed unsafe class Rope<TSimd, TVector> : ParallelJob
         _half = half;
         _heads = heads;
         _headSize = headSize;
-        _pool.Run(this, rows, (long)rows * heads * headSize >= SerialLimit);
+        _rows = rows;
+        _rowsPerItem = _pool.RowsPerItem(rows, heads * headSize);
+        _pool.Run(this, (rows + _rowsPerItem - 1) / _rowsPerItem, (long)rows * heads * headSize >= SerialLimit);
     }
 
     public override void Execute(int item, int worker)
     {
-        nint at = (nint)_step.Inputs.Positions[item] * _half;
-        float* row = _x.At(item);
-        for (int head = 0; head < _heads; head++)
+        int end = Math.Min((item + 1) * _rowsPerItem, _rows);
+        for (int row = item * _rowsPerItem; row < end; row++)
         {
-            float* first = row + (head * _headSize);
-            Rotate(first, first + _half, _cos + at, _sin + at, _half);
+            nint at = (nint)_step.Inputs.Positions[row] * _half;
+            for (int head = 0; head < _heads; head++)
+            {
+                float* first = _x.At(row) + (head * _headSize);
+                Rotate(first, first + _half, _cos + at, _sin + at, _half);
+            }
         }
     }
 

@@ -25,7 +25,9 @@ internal sealed unsafe class RowMap<TSimd, TVector, TOperator> : ParallelJob
     private Rows _left;
     private Rows _right;
     private Rows _y;
+    private int _rows;
     private int _columns;
+    private int _rowsPerItem;
     private int _pieces;
 
     public RowMap(WorkerPool pool) => _pool = pool;
@@ -36,20 +38,26 @@ internal sealed unsafe class RowMap<TSimd, TVector, TOperator> : ParallelJob
         _left = left;
         _right = right;
         _y = y;
+        _rows = rows;
         _columns = columns;
-        _pieces = (columns + ColumnsPerItem - 1) / ColumnsPerItem;
-        _pool.Run(this, rows * _pieces, (long)rows * columns >= SerialLimit);
+        _rowsPerItem = _pool.RowsPerItem(rows, columns);
+        _pieces = _rowsPerItem > 1 ? 1 : (columns + ColumnsPerItem - 1) / ColumnsPerItem;
+        _pool.Run(this, (rows + _rowsPerItem - 1) / _rowsPerItem * _pieces, (long)rows * columns >= SerialLimit);
     }
 
     public override void Execute(int item, int worker)
     {
-        int row = item / _pieces;
         int first = item % _pieces * ColumnsPerItem;
-        int count = Math.Min(ColumnsPerItem, _columns - first);
-        Map(_operator, _left.At(row) + first, _right.At(row) + first, _y.At(row) + first, count);
+        int count = _pieces == 1 ? _columns : Math.Min(ColumnsPerItem, _columns - first);
+        int firstRow = item / _pieces * _rowsPerItem;
+        int end = Math.Min(firstRow + _rowsPerItem, _rows);
+        for (int row = firstRow; row < end; row++)
+        {
+            Map(_operator, _left.At(row) + first, _right.At(row) + first, _y.At(row) + first, count);
+        }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static void Map(TOperator rowOperator, float* left, float* right, float* y, int count)
     {
         int i = 0;

@@ -30,7 +30,7 @@ internal static unsafe class RowSums<TSimd, TVector>
     }
 
     /// <summary>Sum of <c>(x[i] - shift)^2</c>.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     public static float SumOfSquares(float* x, int count, float shift)
     {
         TVector even = TSimd.Zero;

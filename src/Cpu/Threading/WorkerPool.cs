@@ -15,6 +15,8 @@ internal sealed class WorkerPool : IDisposable
     private const long Open = 1L << 31;
     private const long EnteredMask = 0xffff;
     private const int SpinsBeforeYield = 2000;
+    private const int ElementsPerItem = 1 << 14;
+    private const int ItemsPerWorker = 4;
     private static readonly long s_spinTicks = Stopwatch.Frequency / 25_000;
 
     private readonly Action? _beforeRun;
@@ -60,6 +62,17 @@ internal sealed class WorkerPool : IDisposable
 
             return count;
         }
+    }
+
+    /// <summary>
+    /// Rows of an item of work that passes once over rows: taking an item costs about 100 ns where two threads take them, as much as a hundred vectors do.
+    /// </summary>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Elements of each.</param>
+    public int RowsPerItem(int rows, int columns)
+    {
+        int fair = (rows + (ItemsPerWorker * WorkerCount) - 1) / (ItemsPerWorker * WorkerCount);
+        return Math.Clamp(ElementsPerItem / Math.Max(columns, 1), 1, Math.Max(fair, 1));
     }
 
     /// <summary>Does all items and returns when they are done; an exception of any item is thrown here, the items not begun are dropped.</summary>
