@@ -9,7 +9,7 @@ internal sealed class AttentionItems
     /// <summary>Queries of an item: enough that reading keys and values is little, few enough that their scores stay near.</summary>
     private const int QueriesPerItem = 64;
 
-    private const int FewestRows = StepState.RowsPerBlock;
+    private const int FewestRows = 8;
 
     private RowBlock[] _spans = new RowBlock[16];
     private int _spanCount;

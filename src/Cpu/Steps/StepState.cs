@@ -6,7 +6,7 @@ namespace InferenceServer.Cpu.Steps;
 internal sealed class StepState
 {
     /// <summary>Rows of a sequence that attention takes together.</summary>
-    public const int RowsPerBlock = 8;
+    public const int RowsPerBlock = 16;
 
     private StepInputs? _inputs;
     private RowBlock[] _rowBlocks = new RowBlock[16];
