@@ -15,6 +15,9 @@ internal unsafe interface ITileKernels
     /// <summary>16 rows times two panels of 32 columns.</summary>
     void Narrow(DotArguments* arguments);
 
+    /// <summary>One row, of f32, times two panels of 32 columns; needs no shapes.</summary>
+    void Row(DotArguments* arguments);
+
     /// <summary>32 rows times a panel of 32 columns.</summary>
     void Square(DotArguments* arguments);
 

@@ -51,6 +51,58 @@ internal static unsafe class TileCheck
         }
     }
 
+    /// <summary>Whether one row by vectors has the bits that it has by tiles; where not, it must go by tiles.</summary>
+    public static bool RowHasSameBits(ITileKernels kernels)
+    {
+        const int PanelElements = PanelColumns * Depth;
+        byte* memory = (byte*)NativeMemory.AlignedAlloc(
+            (TileRows * Depth * sizeof(ushort)) + (Depth * sizeof(float)) + (2 * PanelElements * sizeof(ushort)) + ((TileRows + 1) * Columns * sizeof(float)),
+            KernelParts.VectorBytes);
+        try
+        {
+            ushort* x = (ushort*)memory;
+            float* row = (float*)(x + (TileRows * Depth));
+            ushort* panels = (ushort*)(row + Depth);
+            float* c = (float*)(panels + (2 * PanelElements));
+            float* own = c + (TileRows * Columns);
+            Random random = new(2);
+            new Span<ushort>(x, TileRows * Depth).Clear();
+            for (int k = 0; k < Depth; k++)
+            {
+                x[InputPlace(0, k)] = BFloat16.FromSingle((random.NextSingle() * 2) - 1);
+                row[k] = BFloat16.ToSingle(x[InputPlace(0, k)]);
+            }
+
+            for (int i = 0; i < 2 * PanelElements; i++)
+            {
+                panels[i] = BFloat16.FromSingle((random.NextSingle() * 2) - 1);
+            }
+
+            DotArguments arguments = new()
+            {
+                X = (byte*)x,
+                B0 = (byte*)panels,
+                B1 = (byte*)(panels + PanelElements),
+                Prefetch0 = (byte*)panels,
+                Prefetch1 = (byte*)panels,
+                C = c,
+                CStride = Columns * sizeof(float),
+                Blocks = Depth / BlockDepth,
+            };
+            kernels.Begin();
+            kernels.Narrow(&arguments);
+            kernels.End();
+            arguments.X = (byte*)row;
+            arguments.C = own;
+            kernels.Row(&arguments);
+            return new ReadOnlySpan<byte>(c, Columns * sizeof(float)).SequenceEqual(new ReadOnlySpan<byte>(own, Columns * sizeof(float)));
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
+        }
+    }
+
     private static bool Multiply(ushort* x, ushort* panels, float* c, Kernel kernel, bool square)
     {
         const int PanelElements = PanelColumns * Depth;

@@ -26,7 +26,7 @@ internal sealed unsafe class TileKernels : ITileKernels
         EmittedCode? code = EmittedCode.Assemble(
         [
             TileKernelCode.Configure(), TileKernelCode.Release(), TileKernelCode.Narrow(), TileKernelCode.Square(),
-            IntegerTileCode.Int8(), IntegerTileCode.NF4(), TileKernelCode.SquareAhead(),
+            IntegerTileCode.Int8(), IntegerTileCode.NF4(), TileKernelCode.SquareAhead(), TileRowCode.Row(),
         ]);
         return code is null ? null : new TileKernels(code);
     }
@@ -40,6 +40,8 @@ internal sealed unsafe class TileKernels : ITileKernels
     public void Narrow(DotArguments* arguments) => EmittedKernels.Run(_code.Entries[2], arguments);
 
     public void Square(DotArguments* arguments) => EmittedKernels.Run(_code.Entries[3], arguments);
+
+    public void Row(DotArguments* arguments) => EmittedKernels.Run(_code.Entries[7], arguments);
 
     public void SquareAhead(DotArguments* arguments) => EmittedKernels.Run(_code.Entries[6], arguments);
 

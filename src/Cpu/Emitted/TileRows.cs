@@ -52,6 +52,27 @@ internal sealed unsafe class TileRows : ParallelJob, IDisposable
         _pool.Run(this, tiles * _pieces, (long)rows * columns >= SerialLimit);
     }
 
+    /// <summary>Rounds one row and keeps it in f32, padded with zeros to whole blocks.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public float* RunSingle(float* x, int columns)
+    {
+        int padded = (columns + PanelLayout.DepthBlock - 1) / PanelLayout.DepthBlock * PanelLayout.DepthBlock;
+        float* target = _memory.Get(0, padded);
+        int k = 0;
+        for (; k <= columns - Vector512<float>.Count; k += Vector512<float>.Count)
+        {
+            (NarrowRows.Round(Vector512.Load(x + k)) << 16).AsSingle().Store(target + k);
+        }
+
+        for (; k < columns; k++)
+        {
+            target[k] = BFloat16.ToSingle(BFloat16.FromSingle(x[k]));
+        }
+
+        new Span<float>(target + columns, padded - columns).Clear();
+        return target;
+    }
+
     public override void Execute(int item, int worker)
     {
         int firstRow = item / _pieces * TileKernelCode.TileRows;

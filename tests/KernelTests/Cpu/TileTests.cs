@@ -77,6 +77,91 @@ public sealed unsafe class TileTests
     }
 
     [Fact]
+    public void One_row_by_vectors_has_the_bits_of_tiles()
+    {
+        const int Depth = 96;
+        const int PanelElements = 32 * Depth;
+        const int Kinds = 3;
+        byte* memory = (byte*)NativeMemory.AlignedAlloc(64 << 10, KernelParts.VectorBytes);
+        try
+        {
+            float* x = (float*)memory;
+            ushort* panels = (ushort*)(x + Depth);
+            ushort* tile = panels + (2 * PanelElements);
+            float* c = (float*)(tile + (16 * Depth));
+            float* byTile = c + 64;
+            float* byFormula = byTile + (16 * 64);
+            InterpretedTiles kernels = new();
+            Assert.True(TileCheck.RowHasSameBits(kernels));
+            for (int kind = 0; kind < Kinds; kind++)
+            {
+                // Ordinary values; such as make subnormal products; any at all but what is not finite.
+                Random random = new(kind);
+                ushort Next() => kind switch
+                {
+                    0 => BFloat16.FromSingle((random.NextSingle() * 2) - 1),
+                    1 => BFloat16.FromSingle(((random.NextSingle() * 2) - 1) * MathF.Pow(2, random.Next(-75, -55))),
+                    _ => (ushort)(random.Next(0x7f80) | (random.Next(2) << 15)),
+                };
+                new Span<ushort>(tile, 16 * Depth).Clear();
+                for (int k = 0; k < Depth; k++)
+                {
+                    ushort value = Next();
+                    x[k] = BFloat16.ToSingle(value);
+                    tile[(k / 32 * 512) + (k % 32)] = value;
+                }
+
+                for (int i = 0; i < 2 * PanelElements; i++)
+                {
+                    panels[i] = Next();
+                }
+
+                DotArguments arguments = new()
+                {
+                    X = (byte*)x,
+                    B0 = (byte*)panels,
+                    B1 = (byte*)(panels + PanelElements),
+                    Prefetch0 = memory,
+                    Prefetch1 = memory,
+                    C = c,
+                    CStride = 64 * sizeof(float),
+                    Blocks = Depth / 32,
+                };
+                kernels.Row(&arguments);
+                arguments.C = byFormula;
+                InterpretedTiles.RowByFormula(&arguments);
+                arguments.C = byTile;
+                arguments.X = (byte*)tile;
+                kernels.Begin();
+                kernels.Narrow(&arguments);
+                kernels.End();
+
+                Closeness.AssertSameBits(new ReadOnlySpan<float>(byTile, 64), new ReadOnlySpan<float>(byFormula, 64), $"formula, kind {kind}");
+                Closeness.AssertSameBits(new ReadOnlySpan<float>(byTile, 64), new ReadOnlySpan<float>(c, 64), $"vectors, kind {kind}");
+            }
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
+        }
+    }
+
+    [Fact]
+    public void One_row_goes_by_tiles_where_vectors_would_give_other_bits()
+    {
+        ChangedTiles kernels = new(_ => { }) { ChangeRow = arguments => arguments->B1 = arguments->B0 };
+        Assert.False(TileCheck.RowHasSameBits(kernels));
+        using CpuBackend changed = new(new CpuOptions { ThreadCount = 2 }, null, new ProductChoice(kernels, null, null));
+        using CpuBackend backend = Create();
+        HostTensor weight = HostTensor.Random(70, 100, 5);
+        using WeightMatrix matrix = Pack(backend, weight);
+        using WeightMatrix changedMatrix = Pack(changed, weight);
+        HostTensor x = HostTensor.Random(1, 100, 6);
+
+        Closeness.AssertSameBits(Multiply(backend, x, matrix), Multiply(changed, x, changedMatrix), "one row");
+    }
+
+    [Fact]
     public void A_machine_without_usable_tiles_goes_on_without_them_and_says_why()
     {
         static int Fail() => throw new InvalidOperationException("asked too early");
@@ -283,6 +368,8 @@ public sealed unsafe class TileTests
     {
         private readonly InterpretedTiles _kernels = new();
 
+        public Change ChangeRow { get; init; } = _ => { };
+
         public delegate void Change(DotArguments* arguments);
 
         public void Begin() => _kernels.Begin();
@@ -310,6 +397,13 @@ public sealed unsafe class TileTests
             DotArguments changed = *arguments;
             change(&changed);
             _kernels.Narrow(&changed);
+        }
+
+        public void Row(DotArguments* arguments)
+        {
+            DotArguments changed = *arguments;
+            ChangeRow(&changed);
+            _kernels.Row(&changed);
         }
 
         public void SquareAhead(DotArguments* arguments)

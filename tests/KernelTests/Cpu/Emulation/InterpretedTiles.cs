@@ -1,12 +1,17 @@
 using System.Collections.Concurrent;
+using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
 using InferenceServer.Cpu.Emitted;
+using InferenceServer.Tensors;
 
 namespace InferenceServer.KernelTests.Cpu.Emulation;
 
 /// <summary>The tile kernels, run by the interpreter, for each thread its own.</summary>
 internal sealed unsafe class InterpretedTiles : ITileKernels
 {
+    private static readonly Lazy<EmittedCode?> s_row = new(() =>
+        Avx512BW.IsSupported && OperatingSystem.IsLinux() ? EmittedCode.Assemble([TileRowCode.Row()]) : null);
+
     private readonly ConcurrentDictionary<int, Kernels> _kernels = [];
 
     private int _calls;
@@ -28,6 +33,49 @@ internal sealed unsafe class InterpretedTiles : ITileKernels
     public void End() => Own.Shape = Shape.None;
 
     public void Narrow(DotArguments* arguments) => Run(Shape.BFloat16, Own.Narrow, arguments);
+
+    /// <summary>Not by the interpreter, which knows no vectors: by the processor where it has those, else by the formula.</summary>
+    public void Row(DotArguments* arguments)
+    {
+        Interlocked.Increment(ref _calls);
+        if (s_row.Value is { } code)
+        {
+            EmittedKernels.Run(code.Entries[0], arguments);
+        }
+        else
+        {
+            RowByFormula(arguments);
+        }
+    }
+
+    /// <summary>What a tile holds for one row, pair by pair.</summary>
+    public static void RowByFormula(DotArguments* arguments)
+    {
+        const int Columns = 64;
+        const int Pairs = 16;
+        for (int column = 0; column < Columns; column++)
+        {
+            float result = 0;
+            for (int block = 0; block < arguments->Blocks; block++)
+            {
+                float* x = (float*)arguments->X + (block * 2 * Pairs);
+                ushort* w = (ushort*)(column < Columns / 2 ? arguments->B0 : arguments->B1) + (block * Pairs * Columns) + (column % 32 / 16 * 512) + (column % 16 * 2);
+                float first = 0;
+                float second = 0;
+                for (int pair = 0; pair < Pairs; pair++)
+                {
+                    first = Normal(MathF.FusedMultiplyAdd(Normal(x[2 * pair]), Normal(BFloat16.ToSingle(w[32 * pair])), first));
+                    second = Normal(MathF.FusedMultiplyAdd(Normal(x[(2 * pair) + 1]), Normal(BFloat16.ToSingle(w[(32 * pair) + 1])), second));
+                }
+
+                result = Normal(result + Normal(first + second));
+            }
+
+            arguments->C[column] = result;
+        }
+    }
+
+    private static float Normal(float value) => float.IsSubnormal(value) ? MathF.CopySign(0, value) : value;
 
     public void Square(DotArguments* arguments) => Run(Shape.BFloat16, Own.Square, arguments);
 
