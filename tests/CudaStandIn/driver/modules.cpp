@@ -6,6 +6,7 @@
 #include <vector>
 #include "../fibers/launch.h"
 #include "../nvrtc/image.h"
+#include "../ptx/edit.h"
 #include "../ptx/launch.h"
 #include "memory.h"
 #include "state.h"
@@ -53,8 +54,19 @@ struct Module
 // What texts were decoded to, once in a process: every backend of a test loads the same modules.
 std::map<std::string, std::shared_ptr<const ptx::Program>> s_programs;
 
+// The same of what a mutation test has changed, as long as it wants that.
+ptx::Edit s_edit;
+std::map<std::string, std::shared_ptr<const ptx::Program>> s_edited;
+
 std::shared_ptr<const ptx::Program> decoded(const char* text)
 {
+    if (!s_edit.with.empty())
+    {
+        std::shared_ptr<const ptx::Program>& program = s_edited[text];
+        program = program ? program : ptx::decode(s_edit.of(text));
+        return program;
+    }
+
     const auto found = s_programs.find(text);
     return found != s_programs.end() ? found->second : s_programs[text] = ptx::decode(text);
 }
@@ -64,7 +76,7 @@ void run_ptx(const Function& function, dim3 grid, dim3 block, size_t dynamicByte
     ptx::find_memory = [](uint64_t address)
     {
         const auto [first, end] = owned_range(address);
-        return ptx::Range{first, end};
+        return ptx::Range{first, end, nullptr};
     };
     ptx::describe_memory = &describe;
     std::vector<char> parameters(function.ptx->parameterBytes);
@@ -220,6 +232,20 @@ API int cuModuleGetFunction(void** function, void* handle, const char* name)
     module->functions.push_back(std::make_unique<Function>(*kernel));
     *function = module->functions.back().get();
     return Success;
+}
+
+// Modules of PTX that are loaded from now on are changed first, in lines that have `with` in them; an empty text ends that.
+API void standin_edit_ptx(const char* with, const char* what, const char* by)
+{
+    std::lock_guard lock(state().gate);
+    s_edit = {with, what, by, 0};
+    s_edited.clear();
+}
+
+API int64_t standin_ptx_edits()
+{
+    std::lock_guard lock(state().gate);
+    return s_edit.lines;
 }
 
 // The kernels of all PTX that was loaded, one a line.

@@ -87,7 +87,7 @@ void decode_atomics(Decoder& d)
     }
 
     const size_t first = isReduction ? 0 : 1;
-    d.access(d.text(first), space, 1, bytes);
+    d.access(d.text(first), space, 1, bytes, Use::Write);
     d.add(d.written(isReduction ? "_" : d.text(0), bytes));
     d.read(first + 1, type);
     d.read(first + (compares ? 2 : 1), type);

@@ -85,6 +85,7 @@ void Block::prepare(const Launch& next)
 
 void Block::begin(Size index, uint64_t seed)
 {
+    _index = index;
     random = fibers::Random(seed);
     barriers.assign(BarrierCount, Barrier());
     poison_shared();
@@ -122,10 +123,13 @@ void Block::poison_shared()
     }
 }
 
-void Block::run(Size index, uint64_t seed)
+std::string Block::name() const
 {
-    begin(index, seed);
-    run_warps();
+    return "block (" + std::to_string(_index.x) + ", " + std::to_string(_index.y) + ", " + std::to_string(_index.z) + ")";
+}
+
+void Block::check_copies() const
+{
     for (const Warp& w : warps)
     {
         if (!w.copies.empty())
@@ -135,48 +139,50 @@ void Block::run(Size index, uint64_t seed)
     }
 }
 
-void Block::run_warps()
+bool Block::advance()
 {
     const Schedule schedule = launch->schedule;
     const bool isBackward = schedule == Schedule::Reverse || schedule == Schedule::GreedyBackward;
     const size_t count = warps.size();
-    for (bool all = false; !all;)
+    bool moved = false, all = true;
+    for (size_t step = 0; step < count; step++)
     {
-        all = true;
-        bool moved = false;
-        for (size_t step = 0; step < count; step++)
+        Warp& w = warps[schedule == Schedule::Shuffled ? random.next(unsigned(count)) : isBackward ? count - 1 - step : step];
+        if (!w.has_ended() && (w.barrier < 0 || w.isReleased))
         {
-            Warp& w = warps[schedule == Schedule::Shuffled ? random.next(unsigned(count)) : isBackward ? count - 1 - step : step];
-            if (!w.has_ended() && (w.barrier < 0 || w.isReleased))
+            // By chance a warp is left in the midst of what it does.
+            w.run(schedule == Schedule::Shuffled ? 1 + random.next(200) : MostInstructions);
+            moved = true;
+            if (schedule != Schedule::Shuffled && !w.has_ended() && w.barrier < 0)
             {
-                // By chance a warp is left in the midst of what it does.
-                w.run(schedule == Schedule::Shuffled ? 1 + random.next(200) : MostInstructions);
-                moved = true;
-                if (schedule != Schedule::Shuffled && !w.has_ended() && w.barrier < 0)
-                {
-                    throw std::runtime_error("warp " + std::to_string(w.index) + " goes on for ever");
-                }
+                throw std::runtime_error("warp " + std::to_string(w.index) + " goes on for ever");
             }
-        }
-
-        for (const Warp& w : warps)
-        {
-            all &= w.has_ended();
-            moved |= !w.has_ended() && (w.barrier < 0 || w.isReleased);
-        }
-
-        moved |= release();
-        if (!all && !moved)
-        {
-            std::string text = "deadlock:";
-            for (const Warp& w : warps)
-            {
-                text += w.has_ended() ? "" : " warp " + std::to_string(w.index) + " waits at line " + std::to_string(w.at(w.pc).line);
-            }
-
-            throw std::runtime_error(text);
         }
     }
+
+    for (const Warp& w : warps)
+    {
+        all &= w.has_ended();
+        moved |= !w.has_ended() && (w.barrier < 0 || w.isReleased);
+    }
+
+    moved |= release();
+    if (all)
+    {
+        check_copies();
+    }
+    else if (!moved)
+    {
+        std::string text = "deadlock:";
+        for (const Warp& w : warps)
+        {
+            text += w.has_ended() ? "" : " warp " + std::to_string(w.index) + " waits at line " + std::to_string(w.at(w.pc).line);
+        }
+
+        throw std::runtime_error(text);
+    }
+
+    return !all;
 }
 
 void Block::arrive(Warp& w, int id, int wanted, int predicates)

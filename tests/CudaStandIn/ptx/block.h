@@ -46,15 +46,20 @@ struct Block
     Block(const Block&) = delete;
 
     void prepare(const Launch& launch);
-    void run(Size index, uint64_t seed);
+
+    // Starts the next block; then each warp runs up to its barrier, or some way by chance, until the block has ended.
+    void begin(Size index, uint64_t seed);
+    bool advance();
 
     // A warp arrives; wanted is in threads, 0 for all that are alive.
     void arrive(Warp& warp, int barrier, int wanted, int predicates);
 
+    std::string name() const;           // "block (0, 0, 0)"
+
 private:
-    void begin(Size index, uint64_t seed);
-    void run_warps();
     bool release();
     void poison_shared();
+    void check_copies() const;
+    Size _index;
 };
 }

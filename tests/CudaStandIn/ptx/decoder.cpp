@@ -253,12 +253,12 @@ void Decoder::emit(Execute execute, int64_t immediate)
     _done = true;
 }
 
-void Decoder::access(const std::string& text, Space space, int count, int bytes)
+void Decoder::access(const std::string& text, Space space, int count, int bytes, Use use)
 {
     const Address found = address(text);
     add(found.base);
     _offset = found.offset;
-    _access = {space, uint8_t(found.baseBytes), uint8_t(count), uint8_t(bytes)};
+    _access = {space, uint8_t(found.baseBytes), uint8_t(count), uint8_t(bytes), use};
 }
 
 void Decoder::fail(const std::string& what) const

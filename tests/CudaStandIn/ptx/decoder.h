@@ -56,7 +56,7 @@ public:
     void emit(Execute execute, int64_t immediate = 0);
 
     // The same of one that reaches memory: the address is its first operand.
-    void access(const std::string& address, Space space, int count, int bytes);
+    void access(const std::string& address, Space space, int count, int bytes, Use use);
     bool is_done() const { return _done; }
     Scope& scope() { return _scope; }
     Kernel& kernel() { return _kernel; }

@@ -116,7 +116,8 @@ void decode_memory(Decoder& d)
 
     // Constants lie in memory as all do. Caches, their hints and orders of memory have nothing to be told apart by here.
     const Space space = d.take("global") || d.take("const") ? Space::Global : d.take("shared") ? Space::Shared : d.take("local") ? Space::Local : Space::Generic;
-    for (const char* hint : {"nc", "ca", "cg", "cs", "cv", "lu", "wb", "wt", "volatile", "relaxed", "acquire", "release", "weak", "gpu", "cta", "sys"})
+    const Use use = d.take("nc") ? Use::ReadOnly : isLoad ? Use::Read : Use::Write;
+    for (const char* hint : {"ca", "cg", "cs", "cv", "lu", "wb", "wt", "volatile", "relaxed", "acquire", "release", "weak", "gpu", "cta", "sys"})
     {
         d.take(hint);
     }
@@ -130,7 +131,7 @@ void decode_memory(Decoder& d)
         d.fail("has " + std::to_string(values.size()) + " values and not " + std::to_string(count));
     }
 
-    d.access(d.text(isLoad ? 1 : 0), space, count, bytes);
+    d.access(d.text(isLoad ? 1 : 0), space, count, bytes, use);
     int registerBytes = bytes < 2 ? 2 : bytes;
     for (const std::string& value : values)
     {

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <map>
+#include <sys/mman.h>
 #include "block.h"
 #include "lanes.h"
 
@@ -10,15 +12,73 @@ namespace ptx
 Range (*find_memory)(uint64_t address);
 std::string (*describe_memory)(const void* address);
 
+// A byte for each byte of an allocation: whether the launch has read it by ld.global.nc, or written it.
+struct Marks
+{
+    enum : uint8_t { ReadOnly = 1, Written = 2 };
+
+    uint64_t first, end;
+    uint8_t* bytes;
+    uint64_t low = ~0ull, high = 0;     // what may be marked
+};
+
 namespace
 {
+std::map<std::pair<uint64_t, uint64_t>, Marks> s_marks;
+
+// Most of them are of allocations that are long gone.
+constexpr size_t MostMarks = 1000;
+
+Marks* marks_of(const Range& range)
+{
+    const auto found = s_marks.find({range.first, range.end});
+    if (found != s_marks.end())
+    {
+        return &found->second;
+    }
+
+    void* mapping = mmap(nullptr, range.end - range.first, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED)
+    {
+        throw std::runtime_error("no memory for marks");
+    }
+
+    Marks& marks = s_marks[{range.first, range.end}];
+    marks.first = range.first;
+    marks.end = range.end;
+    marks.bytes = static_cast<uint8_t*>(mapping);
+    return &marks;
+}
+
+// ld.global.nc may give what was there before the launch or after a write of it, as it likes: of the launch's other accesses none may write there.
+void mark(const Warp& w, int lane, const Range& range, uint64_t address, int bytes, Use use)
+{
+    const uint8_t mine = use == Use::Write ? Marks::Written : Marks::ReadOnly, others = uint8_t(3 - mine);
+    uint8_t* at = range.marks->bytes + (address - range.marks->first);
+    uint8_t met = 0;
+    for (int b = 0; b < bytes; b++)
+    {
+        met |= at[b];
+        at[b] |= mine;
+    }
+
+    range.marks->low = std::min(range.marks->low, address);
+    range.marks->high = std::max(range.marks->high, address + uint64_t(bytes));
+    if (met & others)
+    {
+        fail_at(w, lane, std::string(use == Use::Write ? "writes what the launch reads" : "reads what the launch writes") + " by ld.global.nc, at "
+            + (describe_memory ? describe_memory(reinterpret_cast<void*>(address)) : std::to_string(address)));
+    }
+}
+
 Range& cache_of(Warp& w) { return w.block->cached[w.pc]; }
 
 Range range_of(const Warp& w, uint64_t address)
 {
-    const Range owned = find_memory ? find_memory(address) : Range();
+    Range owned = find_memory ? find_memory(address) : Range();
     if (owned.end > 0)
     {
+        owned.marks = marks_of(owned);
         return owned;
     }
 
@@ -27,7 +87,7 @@ Range range_of(const Warp& w, uint64_t address)
         const uint64_t first = reinterpret_cast<uint64_t>(variable.data());
         if (address >= first && address < first + variable.size())
         {
-            return {first, first + variable.size()};
+            return {first, first + variable.size(), nullptr};
         }
     }
 
@@ -40,12 +100,12 @@ Range shared_range_of(const Block& block, uint64_t address)
     {
         if (address >= v.offset && address < v.offset + v.bytes)
         {
-            return {v.offset, v.offset + v.bytes};
+            return {v.offset, v.offset + v.bytes, nullptr};
         }
     }
 
     const uint64_t first = block.kernel->dynamicOffset, end = first + block.launch->dynamicBytes;
-    return first && address >= first && address < end ? Range{first, end} : Range();
+    return first && address >= first && address < end ? Range{first, end, nullptr} : Range();
 }
 
 std::string shared_text(const Block& block, uint64_t address)
@@ -97,6 +157,38 @@ char* resolve_generic(Warp& w, int lane, uint64_t address, int bytes)
         : address - LocalWindow < WindowBytes ? resolve_local(w, lane, address - LocalWindow, bytes)
         : resolve_global(w, lane, address, bytes);
 }
+}
+
+void forget_marks()
+{
+    for (auto& [range, marks] : s_marks)
+    {
+        if (marks.low < marks.high)
+        {
+            const uint64_t first = (marks.low - marks.first) & ~4095ull, end = marks.high - marks.first;
+            if (end - first < 64 << 10)
+            {
+                memset(marks.bytes + first, 0, end - first);
+            }
+            else
+            {
+                madvise(marks.bytes + first, end - first, MADV_DONTNEED);
+            }
+        }
+
+        marks.low = ~0ull;
+        marks.high = 0;
+    }
+
+    if (s_marks.size() > MostMarks)
+    {
+        for (const auto& [range, marks] : s_marks)
+        {
+            munmap(marks.bytes, marks.end - marks.first);
+        }
+
+        s_marks.clear();
+    }
 }
 
 char* resolve_global(Warp& w, int lane, uint64_t address, int bytes)
@@ -176,6 +268,18 @@ void resolve(Warp& w, const Instruction& i, int bytes, char** at)
             if (!cache.holds(low, high + uint64_t(bytes)))
             {
                 each_active(w, [&](int l) { resolve_global(w, l, address[l], bytes); });
+            }
+
+            if (access.use != Use::Read)
+            {
+                each_active(w, [&](int l)
+                {
+                    const Range range = cache.holds(address[l], address[l] + uint64_t(bytes)) ? cache : range_of(w, address[l]);
+                    if (range.marks)
+                    {
+                        mark(w, l, range, address[l], bytes, access.use);
+                    }
+                });
             }
 
             for (int l = 0; l < Lanes; l++)

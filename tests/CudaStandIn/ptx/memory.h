@@ -8,9 +8,12 @@ namespace ptx
 struct Warp;
 struct Instruction;
 
+struct Marks;
+
 struct Range
 {
     uint64_t first = 1, end = 0;        // none
+    Marks* marks = nullptr;             // of what this launch reads and writes there
 
     bool holds(uint64_t low, uint64_t high) const { return low >= first && high <= end; }
 };
@@ -20,6 +23,9 @@ extern Range (*find_memory)(uint64_t address);
 
 // What lies at an address, in words; set by the driver.
 extern std::string (*describe_memory)(const void* address);
+
+// A launch begins, which has neither read nor written anything yet.
+void forget_marks();
 
 // Where the active lanes of an instruction reach to: host addresses of `bytes` bytes that the kernel may touch and that are aligned to them.
 void resolve(Warp& warp, const Instruction& instruction, int bytes, char** at);

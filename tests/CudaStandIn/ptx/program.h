@@ -23,6 +23,9 @@ constexpr Ref NoRef = ~1u;
 
 enum class Space : uint8_t { Global, Shared, Local, Generic };
 
+// ReadOnly is ld.global.nc, which may not see what the launch writes.
+enum class Use : uint8_t { Read, ReadOnly, Write };
+
 // How an instruction reaches memory: its first operand is the address.
 struct Access
 {
@@ -30,6 +33,7 @@ struct Access
     uint8_t addressBytes;       // of its register: 4 or 8
     uint8_t count;              // of values, one behind the other
     uint8_t bytes;              // of one
+    Use use;
 };
 
 struct Instruction

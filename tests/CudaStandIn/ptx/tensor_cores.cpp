@@ -129,7 +129,7 @@ void decode_load(Decoder& d)
         return;
     }
 
-    d.access(d.text(1), d.take("shared") ? Space::Shared : Space::Generic, count, 16);
+    d.access(d.text(1), d.take("shared") ? Space::Shared : Space::Generic, count, 16, Use::Read);
     for (const std::string& target : targets)
     {
         d.add(d.written(target, 4));

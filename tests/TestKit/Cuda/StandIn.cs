@@ -83,6 +83,20 @@ public static unsafe class StandIn
         Marshal.FreeCoTaskMem(second);
     }
 
+    /// <summary>Changes the PTX of modules that are loaded from now on, for mutation tests.</summary>
+    /// <param name="with">What a line must have in it; empty to load them as they are.</param>
+    /// <param name="what">A regular expression, as ECMAScript has them.</param>
+    /// <param name="by">What comes in the place of all that it finds in the line.</param>
+    public static void EditPtx(string with, string what, string by)
+    {
+        nint[] texts = [Marshal.StringToCoTaskMemUTF8(with), Marshal.StringToCoTaskMemUTF8(what), Marshal.StringToCoTaskMemUTF8(by)];
+        ((delegate* unmanaged<nint, nint, nint, void>)Export("standin_edit_ptx"))(texts[0], texts[1], texts[2]);
+        Array.ForEach(texts, Marshal.FreeCoTaskMem);
+    }
+
+    /// <summary>How many lines <see cref="EditPtx"/> has changed since it was called.</summary>
+    public static long PtxEdits => ((delegate* unmanaged<long>)Export("standin_ptx_edits"))();
+
     /// <summary>The kernels of the modules of PTX that were loaded so far.</summary>
     public static IReadOnlyList<string> PtxKernels => Text("standin_ptx_kernels").Split('\n', StringSplitOptions.RemoveEmptyEntries);
 

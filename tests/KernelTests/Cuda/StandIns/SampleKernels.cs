@@ -7,7 +7,7 @@ using InferenceServer.TestKit.Cuda;
 
 namespace InferenceServer.KernelTests.Cuda.StandIns;
 
-/// <summary>The kernels of tests/CudaStandIn/samples, launched by themselves.</summary>
+/// <summary>The kernels of tests/CudaStandIn/samples, or of a text of PTX, launched by themselves.</summary>
 internal sealed unsafe class SampleKernels : IDisposable
 {
     private readonly KernelModule _module;
@@ -16,12 +16,29 @@ internal sealed unsafe class SampleKernels : IDisposable
     /// <param name="file">Such as "faults.cu".</param>
     /// <param name="kernels">Those of its kernels that are used.</param>
     public SampleKernels(string file, params string[] kernels)
+        : this(file, Encoding.ASCII.GetBytes($"stand-in image\n{file}\n\n{string.Join('\n', kernels)}\n"))
+    {
+    }
+
+    private SampleKernels(string file, byte[] image)
     {
         NativeLibraries.SearchFirst(StandIn.Folder);
         Device = CudaDevice.TryOpen(0, out CudaDevice? device, out string reason) ? device : throw new InvalidOperationException(reason);
         Stream = new CudaStream();
-        _module = new KernelModule(file, Encoding.ASCII.GetBytes($"stand-in image\n{file}\n\n{string.Join('\n', kernels)}\n"));
+        try
+        {
+            _module = new KernelModule(file, image);
+        }
+        catch
+        {
+            Stream.Dispose();
+            Device.Dispose();
+            throw;
+        }
     }
+
+    /// <summary>A module of PTX, which is interpreted.</summary>
+    public static SampleKernels OfPtx(string text) => new("PTX", Encoding.ASCII.GetBytes(text));
 
     public CudaDevice Device { get; }
 
