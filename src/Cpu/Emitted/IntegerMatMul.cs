@@ -125,9 +125,15 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
         int firstColumn = firstPanel * PanelLayout.Width;
         int secondPanel = Math.Min(firstPanel + 1, lastPanel);
         int blockCount = _panels.BlockCount;
+        if (_usesTiles)
+        {
+            MultiplyTiles(firstPanel, secondPanel, firstRow, rows, result);
+            CopyRows(result, firstRow, rows, firstColumn);
+            return;
+        }
+
         int blocksAhead = rows <= FewRows ? FewBlocksAhead : BlocksAhead;
-        int piece = _usesTiles ? TileDepth / _panels.BlockDepth
-            : rows <= IntegerDotKernels.MaxRows ? Math.Max(blockCount - blocksAhead, 1)
+        int piece = rows <= IntegerDotKernels.MaxRows ? Math.Max(blockCount - blocksAhead, 1)
             : rows <= MaxPieceRows ? PieceBlocks
             : blockCount;
         DotArguments arguments = new()
@@ -144,14 +150,6 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             arguments.Resume = block > 0 ? 1 : 0;
             arguments.B0 = Codes(firstPanel, block);
             arguments.B1 = Codes(secondPanel, block);
-            if (_usesTiles)
-            {
-                byte* unpacked = (byte*)(result + ResultFloats);
-                MultiplyTiles(arguments.B0, blocks, firstRow, rows, block, result, unpacked);
-                MultiplyTiles(arguments.B1, blocks, firstRow, rows, block, result + PanelLayout.Width, unpacked);
-                continue;
-            }
-
             if (block + blocks < blockCount)
             {
                 int ahead = (rows <= IntegerDotKernels.MaxRows ? blocksAhead : blocks) * _panels.BlockStride;
@@ -167,11 +165,6 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             }
 
             MultiplyRows(&arguments, firstRow, rows, block, result, result + ResultFloats, firstColumn, block + blocks == blockCount);
-        }
-
-        if (_usesTiles)
-        {
-            CopyRows(result, firstRow, rows, firstColumn);
         }
     }
 
@@ -199,17 +192,32 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
 
     private byte* Codes(int panel, int block) => _weight!.Panel(panel) + ((nint)block * _panels!.BlockStride);
 
+    /// <summary>Two panels for all rows of an item, by tiles, whose shapes are set once: to set and free them took 150 ns and more, as long as several groups.</summary>
+    private void MultiplyTiles(int firstPanel, int secondPanel, int firstRow, int rows, float* result)
+    {
+        int piece = TileDepth / _panels!.BlockDepth;
+        byte* unpacked = (byte*)(result + ResultFloats);
+        _tiles!.BeginIntegers();
+        for (int block = 0; block < _panels.BlockCount; block += piece)
+        {
+            int blocks = Math.Min(piece, _panels.BlockCount - block);
+            MultiplyTiles(Codes(firstPanel, block), blocks, firstRow, rows, block, result, unpacked);
+            MultiplyTiles(Codes(secondPanel, block), blocks, firstRow, rows, block, result + PanelLayout.Width, unpacked);
+        }
+
+        _tiles.End();
+    }
+
     /// <summary>One piece of a panel for all rows of an item, by tiles.</summary>
     private void MultiplyTiles(byte* codes, int blocks, int firstRow, int rows, int block, float* c, byte* unpacked)
     {
         WeightFormat format = _weight!.Format;
         IntegerTiles.Unpack(format, codes, blocks, unpacked);
         int* sums = (int*)(unpacked + IntegerTiles.UnpackedBytes(TileDepth));
-        _tiles!.BeginIntegers();
         for (int row = 0; row < rows; row += IntegerTileCode.Rows)
         {
             IntegerTiles.Multiply(
-                _tiles,
+                _tiles!,
                 format,
                 _quantize,
                 firstRow + row,
@@ -223,8 +231,6 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
                 Math.Min(IntegerTileCode.Rows, rows - row),
                 resume: block > 0);
         }
-
-        _tiles.End();
     }
 
     /// <summary>One piece for all rows of an item, in blocks of rows of nearly equal size; the first two ask for a half of the next each. After the last piece the sums go to y.</summary>
