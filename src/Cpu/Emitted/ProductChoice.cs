@@ -55,12 +55,15 @@ internal sealed record ProductChoice(ITileKernels? Tiles, nint[]? BFloat16Dots, 
             CpuProducts.Dots => new ProductChoice(
                 null, EmittedKernels.BFloat16Dots ?? throw Lacks(wanted, "AVX512_BF16"), EmittedKernels.IntegerDots ?? throw Lacks(wanted, "AVX512_VNNI")),
             CpuProducts.Tiles => new ProductChoice(
-                TileSupport.Own.Kernels ?? throw Lacks(wanted, TileSupport.Own.Absence is { } absence ? $"AMX_BF16 ({absence})" : "AMX_BF16"), null, EmittedKernels.IntegerDots ?? throw Lacks(wanted, "AVX512_VNNI")),
+                TileSupport.Own.Kernels ?? throw LacksTiles(TileSupport.Own.Absence), null, EmittedKernels.IntegerDots ?? throw Lacks(wanted, "AVX512_VNNI")),
             _ => throw new ArgumentException($"Products {wanted} is not Auto, Vectors, Dots or Tiles"),
         };
     }
 
     private string Integers(string dots) => IntegerDots is null ? "multiply-adds" : Tiles is null ? dots : $"{dots} and AMX tiles";
+
+    private static ArgumentException LacksTiles(string? absence) =>
+        absence is null ? Lacks(CpuProducts.Tiles, "AMX_BF16") : new($"Products {CpuProducts.Tiles} needs AMX tiles, which this machine has, but: {absence}");
 
     private static ArgumentException Lacks(CpuProducts wanted, string feature) =>
         new($"Products {wanted} needs {feature} (and x64 Linux that lets new code run), which this machine lacks");
