@@ -248,6 +248,13 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             arguments->BScales = scaleTable;
         }
 
+        // Sums that begin and end here need no place of their own; kernels of one panel keep them in registers.
+        bool direct = last && block == 0 && shape != IntegerShape.TwoPanels && firstColumn + ItemWidth <= _weight!.Rows;
+        if (direct)
+        {
+            arguments->CStride = _y.Stride * sizeof(float);
+        }
+
         DotArguments second = *arguments;
         second.B0 = arguments->B1;
         second.BScales = scaleTable + (arguments->Blocks * ScaleMantissas.GroupBytes / sizeof(float));
@@ -266,7 +273,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             nint share = i * arguments->Blocks * _panels!.BlockStride / 2;
             arguments->X = _quantize.Integers + ((firstRow + row) * _quantize.Stride) + (block * QuantizeRows.GroupBytes);
             arguments->XFactors = _quantize.Factors + ((nint)(firstRow + row) * _quantize.Groups) + block;
-            arguments->C = c + (row * ItemWidth);
+            arguments->C = direct ? _y.At(firstRow + row) + firstColumn : c + (row * ItemWidth);
             arguments->Prefetch0 = prefetch0 + share;
             arguments->Prefetch1 = prefetch1 + share;
             if (shape != IntegerShape.TwoPanels)
@@ -280,7 +287,7 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
 
             Multiply(arguments, shape, count, ahead);
 
-            if (last)
+            if (last && !direct)
             {
                 CopyRows(arguments->C, firstRow + row, count, firstColumn);
             }
