@@ -19,7 +19,11 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
 {
     private const int PanelsPerItem = 2;
     private const int ItemWidth = IntegerDotKernels.ResultStride;
-    private const int MaxRowsPerItem = 96;
+    private const int MaxRowsPerItem = 192;
+
+    /// <summary>The same where items would be too few for the threads.</summary>
+    private const int FewerRowsPerItem = 96;
+    private const int ItemsPerWorker = 4;
 
     /// <summary>Bytes of x that leave room for panels in the second-level cache.</summary>
     private const int ItemInputBytes = 384 << 10;
@@ -93,15 +97,25 @@ internal sealed unsafe class IntegerMatMul : ParallelJob, IDisposable
             _split.Run(_quantize, _rows, room);
         }
 
-        int most = (int)Math.Clamp(ItemInputBytes / _quantize.Stride, MaxPieceRows, MaxRowsPerItem) / IntegerDotKernels.MaxRows * IntegerDotKernels.MaxRows;
-        _rowGroups = (_rows + most - 1) / most;
-        _rowsPerGroup = (_rows + _rowGroups - 1) / _rowGroups;
         int panelPairs = (weight.PanelCount + PanelsPerItem - 1) / PanelsPerItem;
+        CutRows(MaxRowsPerItem);
+        if (panelPairs * _rowGroups < ItemsPerWorker * _pool.WorkerCount)
+        {
+            CutRows(FewerRowsPerItem);
+        }
+
         bool parallel = (long)_rows * weight.Rows * weight.Columns >= SerialLimit;
         _panelPairs = panelPairs;
         _pool.Run(this, panelPairs * _rowGroups, parallel);
         _weight = null;
         _panels = null;
+    }
+
+    private void CutRows(int atMost)
+    {
+        int most = (int)Math.Clamp(ItemInputBytes / _quantize.Stride, MaxPieceRows, atMost) / IntegerDotKernels.MaxRows * IntegerDotKernels.MaxRows;
+        _rowGroups = (_rows + most - 1) / most;
+        _rowsPerGroup = (_rows + _rowGroups - 1) / _rowGroups;
     }
 
     public void Dispose()
