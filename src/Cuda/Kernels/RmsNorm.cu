@@ -16,10 +16,11 @@ extern "C" __global__ void __launch_bounds__(256) rms_norm(
   for (int i = threadIdx.x; i < columns; i += 256) out[i] = in[i] * factor * (offset + weight[i]);
 }
 
-// y += x and then normed = rms_norm(y), as two kernels would do it, bit for bit: the residual's way into the next block.
+// y += x and then normed = rms_norm(y), as two kernels would do it, bit for bit: the residual's way into the next block. normed may be x, whose row a
+// block has read before it writes there, so that neither is restricted.
 extern "C" __global__ void __launch_bounds__(256) add_rms_norm(
-    const float* __restrict__ x, int x_stride, float* __restrict__ y, int y_stride, const float* __restrict__ weight, float offset,
-    float epsilon, float* __restrict__ normed, int normed_stride, int columns, const int* rows_pointer, int rows) {
+    const float* x, int x_stride, float* __restrict__ y, int y_stride, const float* __restrict__ weight, float offset,
+    float epsilon, float* normed, int normed_stride, int columns, const int* rows_pointer, int rows) {
   SHARED_ARRAY(float, sums, 8);
   const int row = blockIdx.x;
   if (row >= row_count(rows_pointer, rows)) return;

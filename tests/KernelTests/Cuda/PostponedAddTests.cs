@@ -60,6 +60,25 @@ public sealed class PostponedAddTests
         Closeness.AssertSameBits(expected, y.Read(), "norm in place");
     }
 
+    /// <summary>Models with a norm behind each half of a layer do this: what was added is that norm's result, and the next norm's goes there.</summary>
+    [StandInFact]
+    public void A_norm_may_write_over_what_was_added()
+    {
+        using CudaBackend backend = CudaTestBackend.Create();
+        using DeviceBuffer weight = Ones(backend);
+        using GuardedTensor x = new(backend, s_x);
+        using GuardedTensor y = new(backend, s_y);
+        (float[] sum, float[] normed) = Compute(backend, between: null);
+        StandIn.ResetCounters();
+
+        backend.Add(x.View, y.View);
+        backend.RmsNorm(y.View, weight, 0f, 1e-5f, x.View);
+
+        Closeness.AssertSameBits(sum, y.Read(), "sum");
+        Closeness.AssertSameBits(normed, x.Read(), "norm");
+        Assert.Equal(["add_rms_norm"], StandIn.KernelRuns.Keys);
+    }
+
     [StandInFact]
     public void Memory_may_be_given_back_before_the_operations_on_it_are_done()
     {
