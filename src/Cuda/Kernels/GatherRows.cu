@@ -9,7 +9,9 @@ __device__ __forceinline__ void gather(
   if (!(MASK(column < columns) && MASK(row < row_count(rows_pointer, rows)))) return;
   float* at = y + (i64)row * y_stride + column;
   const float value = Table::at(weights, scales, stride, index[row], column);
-  *at = add ? *at + value : value;
+
+  // Not fused with the scale of quantised weights: what is added is the value that the table stands for.
+  *at = add ? __fadd_rn(*at, value) : value;
 }
 
 #define GATHER(name, Table)                                                                                                              \

@@ -161,11 +161,13 @@ __device__ __forceinline__ void attend(
       }
       most_a = fmaxf(largest_a, quad_max(most_a));
       most_b = fmaxf(largest_b, quad_max(most_b));
-      // A line that has seen no key yet keeps its zeros.
-      const float base_a = most_a == -INF ? 0.f : most_a * outer;
-      const float base_b = most_b == -INF ? 0.f : most_b * outer;
-      const float factor_a = exp2_fast(largest_a * outer - base_a);
-      const float factor_b = exp2_fast(largest_b * outer - base_b);
+      // A line that has seen no key yet keeps its zeros. A largest score that stays gives a factor of exactly 1, so that keys which a line does not see
+      // leave its bits alone: of products that ptxas may fuse with a difference or not, none is here.
+      const float base_a = most_a == -INF ? 0.f : most_a;
+      const float base_b = most_b == -INF ? 0.f : most_b;
+      const float factor_a = exp2_fast((largest_a - base_a) * outer);
+      const float factor_b = exp2_fast((largest_b - base_b) * outer);
+      const float outer_a = -(base_a * outer), outer_b = -(base_b * outer);
       largest_a = most_a;
       largest_b = most_b;
       sum_a *= factor_a;
@@ -180,8 +182,8 @@ __device__ __forceinline__ void attend(
       u32 p[TILE / 8][2];
 #pragma unroll
       for (int j = 0; j < TILE / 8; j++) {
-        const float a0 = exp2_fast(s[j][0] * outer - base_a), a1 = exp2_fast(s[j][1] * outer - base_a);
-        const float b0 = exp2_fast(s[j][2] * outer - base_b), b1 = exp2_fast(s[j][3] * outer - base_b);
+        const float a0 = exp2_fast(__fmaf_rn(s[j][0], outer, outer_a)), a1 = exp2_fast(__fmaf_rn(s[j][1], outer, outer_a));
+        const float b0 = exp2_fast(__fmaf_rn(s[j][2], outer, outer_b)), b1 = exp2_fast(__fmaf_rn(s[j][3], outer, outer_b));
         sum_a += a0 + a1;
         sum_b += b0 + b1;
         p[j][0] = narrow2(a0, a1);

@@ -17,8 +17,10 @@ struct RotatedPair {
     float* at = row_start + head * head_size + first;
     const float a = at[0];
     const float b = at[half];
-    values[0] = a * c - b * s;
-    values[1] = b * c + a * s;
+
+    // Fused here, so that no compiler does it in one kernel and not in another.
+    values[0] = __fmaf_rn(a, c, -(b * s));
+    values[1] = __fmaf_rn(b, c, a * s);
     at[0] = values[0];
     at[half] = values[1];
   }
