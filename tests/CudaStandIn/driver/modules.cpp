@@ -52,7 +52,8 @@ struct Module
 };
 
 // What texts were decoded to, once in a process: every backend of a test loads the same modules.
-std::map<std::string, std::shared_ptr<const ptx::Program>> s_programs;
+std::map<std::pair<unsigned, std::string>, std::shared_ptr<const ptx::Program>> s_programs;
+unsigned s_contraction;
 
 // The same of what a mutation test has changed, as long as it wants that.
 ptx::Edit s_edit;
@@ -63,12 +64,12 @@ std::shared_ptr<const ptx::Program> decoded(const char* text)
     if (!s_edit.with.empty())
     {
         std::shared_ptr<const ptx::Program>& program = s_edited[text];
-        program = program ? program : ptx::decode(s_edit.of(text));
+        program = program ? program : ptx::decode(s_edit.of(text), 0);
         return program;
     }
 
-    const auto found = s_programs.find(text);
-    return found != s_programs.end() ? found->second : s_programs[text] = ptx::decode(text);
+    const auto found = s_programs.find({s_contraction, text});
+    return found != s_programs.end() ? found->second : s_programs[{s_contraction, text}] = ptx::decode(text, s_contraction);
 }
 
 void run_ptx(const Function& function, dim3 grid, dim3 block, size_t dynamicBytes, const std::vector<std::vector<char>>& arguments)
@@ -240,6 +241,13 @@ API void standin_edit_ptx(const char* with, const char* what, const char* by)
     std::lock_guard lock(state().gate);
     s_edit = {with, what, by, 0};
     s_edited.clear();
+}
+
+// Which products of modules of PTX that are loaded from now on are fused with the sums that they go into, as ptxas may do: 0 none, 1 all, others by chance.
+API void standin_contract_ptx(unsigned seed)
+{
+    std::lock_guard lock(state().gate);
+    s_contraction = seed;
 }
 
 API int64_t standin_ptx_edits()

@@ -32,7 +32,8 @@ float moved(double exact, float x, double units)
 
 double rounded_units(double units) { return units > 0.5 ? units - 0.5 : 0; }
 
-struct Exp2 { static float of(float x) { return moved(std::exp2(double(x)), x, rounded_units(2)); } };          // 2 units in the last place
+// Two units in the last place; of zero it is 1.
+struct Exp2 { static float of(float x) { return x == 0 ? 1.f : moved(std::exp2(double(x)), x, rounded_units(2)); } };
 struct Log2
 {
     // An absolute error of 2^-22 around 1, and a relative one of 2^-22 elsewhere.

@@ -1,6 +1,7 @@
 // Reads a module: its declarations, and kernel by kernel its instructions.
 #include <algorithm>
 #include <map>
+#include "contraction.h"
 #include "decoder.h"
 
 namespace ptx
@@ -63,6 +64,8 @@ Declaration declaration_of(const std::string& text)
 class Reader
 {
 public:
+    explicit Reader(unsigned contraction) : _contraction(contraction) {}
+
     std::shared_ptr<Program> read(const std::string& text)
     {
         for (const Statement& s : statements_of(text))
@@ -105,6 +108,7 @@ private:
                 break;
             case Statement::Kind::Label:
                 _labels[s.text] = int64_t(_kernel->code.size());
+                _contraction.forget();
                 break;
             case Statement::Kind::Directive:
                 if (_depth == 0)
@@ -118,7 +122,11 @@ private:
 
                 break;
             case Statement::Kind::Instruction:
-                read_instruction(s);
+                for (const Statement& each : _contraction.of(s))
+                {
+                    read_instruction(each);
+                }
+
                 break;
         }
     }
@@ -215,6 +223,9 @@ private:
         {
             declare_shared(d);
         }
+
+        _scope->declare(Contraction::Temporary, 0, "f32");
+        _contraction.forget();
     }
 
     void declare_shared(const Declaration& d)
@@ -301,6 +312,7 @@ private:
     std::vector<Declaration> _shared;
     std::vector<std::pair<std::string, Symbol>> _variables;
     int _depth = 0;
+    Contraction _contraction;
 
     Kernel* _kernel = nullptr;
     std::unique_ptr<Scope> _scope;
@@ -322,5 +334,5 @@ const Kernel* Program::find(const std::string& name) const
     return nullptr;
 }
 
-std::shared_ptr<const Program> decode(const std::string& text) { return Reader().read(text); }
+std::shared_ptr<const Program> decode(const std::string& text, unsigned contraction) { return Reader(contraction).read(text); }
 }

@@ -91,8 +91,8 @@ struct Program
     const Kernel* find(const std::string& name) const;
 };
 
-// Throws std::runtime_error, which names the line and what of it is not known.
-std::shared_ptr<const Program> decode(const std::string& text);
+// Throws std::runtime_error, which names the line and what of it is not known. For the contraction see contraction.h.
+std::shared_ptr<const Program> decode(const std::string& text, unsigned contraction);
 
 // The window of each space among generic addresses, below all that the system maps.
 constexpr uint64_t SharedWindow = 1ull << 32, LocalWindow = 2ull << 32, WindowBytes = 1ull << 32;

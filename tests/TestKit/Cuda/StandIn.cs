@@ -94,6 +94,13 @@ public static unsafe class StandIn
         Array.ForEach(texts, Marshal.FreeCoTaskMem);
     }
 
+    /// <summary>
+    /// Which products of PTX that is loaded from now on are fused with the sums that they go into where neither says how it is rounded, as ptxas may do or
+    /// leave.
+    /// </summary>
+    /// <param name="seed">0 for none, 1 for all, and others by chance.</param>
+    public static void ContractPtx(uint seed) => ((delegate* unmanaged<uint, void>)Export("standin_contract_ptx"))(seed);
+
     /// <summary>How many lines <see cref="EditPtx"/> has changed since it was called.</summary>
     public static long PtxEdits => ((delegate* unmanaged<long>)Export("standin_ptx_edits"))();
 

@@ -64,6 +64,7 @@ public sealed class InstructionTests
     [InlineData("fma.rn.bf16x2 %r5, %r2, %r3, %r4;", "3f814000 3f813f80 00013f80", "3f824040")]
     [InlineData("fma.rn.bf16x2 %r5, %r2, %r3, %r4;", "3f814000 3f814000 80014000", "3f8240c0")]
     [InlineData("ex2.approx.ftz.f32 %f5, %f2;", "c3010000 0 0", "00000000")]
+    [InlineData("ex2.approx.ftz.f32 %f5, %f2;", "80000000 0 0", "3f800000")]
     [InlineData("setp.lt.f32 %p1, %f2, %f3; selp.b32 %r5, 1, 0, %p1;", "7fc00000 0 0", "00000000")]
     [InlineData("setp.ltu.f32 %p1, %f2, %f3; selp.b32 %r5, 1, 0, %p1;", "7fc00000 0 0", "00000001")]
     [InlineData("setp.ne.f32 %p1, %f2, %f3; selp.b32 %r5, 1, 0, %p1;", "7fc00000 0 0", "00000000")]
@@ -97,6 +98,34 @@ public sealed class InstructionTests
         kernels.Run("k", 1, 33, x, y);
 
         Assert.All(kernels.Download<uint>(y, 33), actual => Assert.Equal(result, actual.ToString("x8", CultureInfo.InvariantCulture)));
+    }
+
+    /// <summary>The square of 1 + 2^-23 has 2^-46 more than its f32, which is 1 + 2^-22.</summary>
+    [StandInTheory]
+    [InlineData("sub.f32 %f5, %f3, %f4;", 0f, 1.4210855e-14f)]
+    [InlineData("sub.f32 %f5, %f4, %f3;", 0f, -1.4210855e-14f)]
+    [InlineData("neg.f32 %f4, %f4; add.f32 %f5, %f4, %f3;", 0f, 1.4210855e-14f)]
+    [InlineData("sub.rn.f32 %f5, %f3, %f4;", 0f, 0f)]
+    [InlineData("mov.f32 %f2, 0f00000000; sub.f32 %f5, %f3, %f4;", 0f, 0f)]
+    public void A_product_and_its_sum_are_fused_where_ptxas_may(string instructions, float apart, float fused)
+    {
+        foreach ((uint contraction, float expected) in new[] { (0u, apart), (1u, fused) })
+        {
+            StandIn.ContractPtx(contraction);
+            using SampleKernels kernels = SampleKernels.OfPtx(PtxSource.Kernel($$"""
+                mov.f32 %f2, 0f3F800001;
+                mov.f32 %f4, 0f3F800002;
+                mul.f32 %f3, %f2, %f2;
+                {{instructions}}
+                st.global.f32 [%rd2], %f5;
+                """));
+            StandIn.ContractPtx(0);
+            ulong y = kernels.Allocate(sizeof(float));
+
+            kernels.Run("k", 1, 1, y, y);
+
+            Assert.Equal(expected, kernels.Download<float>(y, 1)[0]);
+        }
     }
 
     [StandInFact]
