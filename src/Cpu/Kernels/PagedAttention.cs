@@ -382,6 +382,7 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
         }
     }
 
+    // Zero is added so that a zero has no sign: the first of several chunks is joined to zeros where chunks are items, and to nothing where they are not.
     private void Finish(RowBlock rows, int head, AttentionWork work)
     {
         int headSize = _cache!.Shape.HeadSize;
@@ -396,12 +397,12 @@ internal sealed unsafe class PagedAttention<TSimd, TVector> : ParallelJob, IDisp
                 int d = 0;
                 for (; d <= headSize - TSimd.Count; d += TSimd.Count)
                 {
-                    TSimd.Store(TSimd.Multiply(TSimd.Load(source + d), TSimd.Broadcast(factor)), target + d);
+                    TSimd.Store(TSimd.Add(TSimd.Multiply(TSimd.Load(source + d), TSimd.Broadcast(factor)), TSimd.Zero), target + d);
                 }
 
                 for (; d < headSize; d++)
                 {
-                    target[d] = source[d] * factor;
+                    target[d] = (source[d] * factor) + 0f;
                 }
             }
         }

@@ -83,6 +83,29 @@ public abstract class AttentionConformance : BackendConformance
         Closeness.AssertSameBits(whole, sequence.Attend(single, parameters, 16, oneByOneAtTheEnd, scattered: false), "one thread");
     }
 
+    /// <summary>Every weighted value is too small for a number, so that sums are zeros whose signs tell in which order they were joined.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(300)]
+    public void Any_chunks_give_zeros_of_the_same_sign(int window)
+    {
+        AttentionParameters parameters = new(2, 1, 16, 1f, 0, window);
+        AttentionSequence sequence = AttentionSequence.Random(parameters, 600, 9);
+
+        // One key of 128 has nearly all of the weight, and the others have values.
+        sequence.Q.Values.AsSpan().Fill(1);
+        for (int token = 0; token < 600; token++)
+        {
+            sequence.K.Values.AsSpan(token * 16, 16).Fill(token % 128 == 0 ? 1 : 0);
+            sequence.V.Values.AsSpan(token * 16, 16).Fill(token % 128 == 0 ? 0 : -float.Epsilon);
+        }
+
+        float[] expected = sequence.Attend(Backend, parameters, 16, [600], scattered: false);
+        float[] actual = sequence.Attend(Backend, parameters, 16, [260, 1, 1, 37, 1, 270, 1, 29], scattered: false);
+
+        Closeness.AssertSameBits(expected, actual, "chunks");
+    }
+
     [Fact]
     public void Sequences_of_one_step_do_not_see_each_other()
     {
