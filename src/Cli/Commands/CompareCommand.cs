@@ -106,7 +106,7 @@ internal static class CompareCommand
     {
         if (text == "all")
         {
-            return [.. All()];
+            return [.. Contenders.Methods];
         }
 
         List<TrainingMethod> methods = [];
@@ -114,14 +114,11 @@ internal static class CompareCommand
         {
             methods.Add(TrainingMethods.TryGet(name, out TrainingMethod? method) && !method.RoutesAdapters
                 ? method
-                : throw new UsageException($"--methods '{name}' is none of {string.Join(", ", All().Select(each => each.Name))}"));
+                : throw new UsageException($"--methods '{name}' is none of {string.Join(", ", Contenders.Methods.Select(each => each.Name))}"));
         }
 
         return methods;
     }
-
-    // A router's adapters have learnt the task before it.
-    private static IEnumerable<TrainingMethod> All() => TrainingMethods.All.Where(method => !method.RoutesAdapters);
 
     private static T[] List<T>(string option, string? text, T[] otherwise)
         where T : struct, INumber<T>

@@ -5,6 +5,9 @@ namespace InferenceServer.Cli.Comparison;
 /// <summary>Which contenders a comparison has.</summary>
 internal static class Contenders
 {
+    /// <summary>The methods that can be compared: all but a router, whose adapters have learnt the task before it.</summary>
+    public static IEnumerable<TrainingMethod> Methods => TrainingMethods.All.Where(method => !method.RoutesAdapters);
+
     /// <summary>
     /// Each method at the common rank; LoRA and rsLoRA at every rank of the sweep with one alpha, which is how they differ; DoRA at the
     /// lowest rank too.

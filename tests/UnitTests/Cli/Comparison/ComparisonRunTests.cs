@@ -110,7 +110,7 @@ public sealed class ComparisonRunTests : IDisposable
     [Fact]
     public void All_methods_are_compared_with_the_ranks_that_their_claims_need()
     {
-        IReadOnlyList<Contender> contenders = InferenceServer.Cli.Comparison.Contenders.Create(TrainingMethods.All, 8, [2, 32]);
+        IReadOnlyList<Contender> contenders = InferenceServer.Cli.Comparison.Contenders.Create(InferenceServer.Cli.Comparison.Contenders.Methods, 8, [2, 32]);
 
         Assert.Equal(
             [
